@@ -1,0 +1,45 @@
+"""Spiking neural networks with exact spike times and exact gradients, in JAX."""
+
+import importlib.metadata
+
+from . import (
+    data as data,
+    encoders as encoders,
+    init as init,
+    losses as losses,
+)
+from ._adjoint import (
+    AbstractAdjoint as AbstractAdjoint,
+    Direct as Direct,
+    Eventprop as Eventprop,
+)
+from ._connection import (
+    AbstractConnection as AbstractConnection,
+    AxonalDelay as AxonalDelay,
+    Dense as Dense,
+)
+from ._network import Layer as Layer, Network as Network
+from ._neuron import (
+    AbstractNeuron as AbstractNeuron,
+    LeakyIntegrator as LeakyIntegrator,
+    LIF as LIF,
+    LIFState as LIFState,
+)
+from ._simulate import simulate as simulate
+from ._solution import (
+    LayerState as LayerState,
+    RESULTS as RESULTS,
+    Solution as Solution,
+)
+from ._solver import AbstractSolver as AbstractSolver, ClosedForm as ClosedForm
+from ._spikes import FirstSpikes as FirstSpikes, Frames as Frames, Spikes as Spikes
+
+
+__version__ = importlib.metadata.version("eventjax")
+
+
+def __getattr__(name: str):
+    """`train` and `plot` need extras, so they are imported when first asked for."""
+    if name in ("train", "plot"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,110 @@
+import equinox as eqx
+import jax.lax as lax
+import jax.numpy as jnp
+
+from .._solver import AbstractSolver, ClosedForm
+from .._solver._chunked import neurons_of, solve, Trace
+from .._solver._problem import LayerProblem, LayerRun
+from ._base import AbstractAdjoint
+from ._equations import backward, Cotangents, smallest_slope
+
+
+# Gradients go to the first argument only. `fixed` is (t0, t1, index).
+@eqx.filter_custom_vjp
+def _run(problem, *, fixed, capacity, max_jump):
+    problem = _whole(problem, fixed)
+    run, trace = solve(problem, capacity)
+    return _with_clipped(run, trace, problem, max_jump)
+
+
+@_run.def_fwd
+def _forward(perturbed, problem, *, fixed, capacity, max_jump):
+    by_tau = perturbed.tau_mem or perturbed.tau_syn
+    problem = _whole(problem, fixed)
+    run, trace = solve(problem, capacity, by_tau)
+    return _with_clipped(run, trace, problem, max_jump), trace
+
+
+@_run.def_bwd
+def _backward(trace, grad_run, perturbed, problem, *, fixed, capacity, max_jump):
+    problem = _whole(problem, fixed)
+    zeros = jnp.zeros_like(problem.v)
+    times = grad_run.times
+    bars = Cotangents(
+        jnp.zeros_like(trace.spikes.time) if times is None else times,
+        zeros if grad_run.v is None else grad_run.v,
+        zeros if grad_run.i is None else grad_run.i,
+    )
+    return backward(problem, trace, bars, max_jump)
+
+
+def _with_clipped(
+    run: LayerRun, trace: Trace, problem: LayerProblem, max_jump: float | None
+) -> LayerRun:
+    """Count the spikes whose jump `max_jump` bounds."""
+    if max_jump is None or problem.v_threshold is None:
+        return run
+    spikes = trace.spikes
+    num = problem.v.shape[1]
+    sample = jnp.arange(spikes.source.shape[0])[:, None]
+    here = neurons_of(problem).at(sample * num + spikes.source, num)
+    slope = spikes.before.i + here.taus.bias - here.v_threshold
+    steep = slope < smallest_slope(here.v_threshold - here.v_reset, max_jump)
+    count = jnp.sum(steep & jnp.isfinite(spikes.time), axis=1, dtype=jnp.int32)
+    return eqx.tree_at(lambda r: r.num_clipped, run, count, is_leaf=lambda x: x is None)
+
+
+def _fixed(problem: LayerProblem) -> tuple:
+    return problem.t0, problem.t1, problem.index
+
+
+def _whole(problem: LayerProblem, fixed) -> LayerProblem:
+    return eqx.tree_at(_fixed, problem, fixed, is_leaf=lambda x: x is None)
+
+
+class Eventprop(AbstractAdjoint):
+    r"""Exact gradients by one pass back through the spikes: the default.
+
+    The adjoint equations of the network, solved backwards as exactly as the network was
+    forwards. What is kept are the spikes and what their jumps need, so memory grows with
+    spikes and not with time, and there is one weight gradient for the whole batch.
+
+    Gradients reach weights, delays, input spike times, time constants, thresholds, resets,
+    biases and the initial state. Reverse mode only: `jax.jvp` raises a `TypeError`; use
+    `Direct` for forward mode and second derivatives.
+
+    **Arguments:**
+
+    - `max_jump`: a spike that grazes the threshold multiplies gradients by
+        $(I - V_{reset})/(I - \theta)$, without bound. `None` is exact; a number above 1
+        bounds this factor, and `Solution.num_clipped` counts the spikes where it did.
+
+    ??? cite
+
+        Wunderlich and Pehle, Scientific Reports 11:12829 (2021), equations 3 to 9, and
+        Nowotny, Turner and Knight, arXiv 2212.01232. Gradients of time constants are
+        carried forward with the state instead of integrated back, which is equal.
+    """
+
+    max_jump: float | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        if self.max_jump is not None and not self.max_jump > 1:
+            raise ValueError(
+                "`max_jump` must be above 1, the factor of an infinitely steep spike, "
+                f"or `None` for exact gradients; got {self.max_jump}."
+            )
+
+    def run_layer(
+        self, solver: AbstractSolver, problem: LayerProblem, capacity: int
+    ) -> LayerRun:
+        if not isinstance(solver, ClosedForm):
+            raise ValueError(
+                f"`Eventprop` does not work with the solver `{type(solver).__name__}`: "
+                "use `ClosedForm()`."
+            )
+        # Integers that come out of a sort carry an empty tangent.
+        index = lax.stop_gradient(problem.index)
+        fixed = problem.t0, problem.t1, index
+        problem = eqx.tree_at(_fixed, problem, (None, None, None))
+        return _run(problem, fixed=fixed, capacity=capacity, max_jump=self.max_jump)

@@ -1,0 +1,53 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ._base import AbstractConnection
+
+
+class Dense(AbstractConnection):
+    """All-to-all connection: a spike of source `k` adds `weight[k]` to the currents.
+
+    **Arguments:**
+
+    - `in_size`, `out_size`: number of sources and of neurons.
+    - `mean`, `std`: the weights are drawn from a normal distribution with these. By
+        default `10 / in_size` and `5 / in_size`, which makes a layer with time constants
+        near 20 and 5 ms fire when each source fires about once; `ej.init.calibrate`
+        finds a scale for any data.
+    - `dtype`: type of the weights; JAX's default float type if not given.
+    - `key`: a `jax.random` key.
+    """
+
+    weight: Float[Array, "in out"]
+    in_size: int = eqx.field(static=True)
+    out_size: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        mean: float | None = None,
+        std: float | None = None,
+        dtype=None,
+        key: PRNGKeyArray,
+    ):
+        for name, size in (("in_size", in_size), ("out_size", out_size)):
+            if size < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {size}.")
+        mean = 10 / in_size if mean is None else mean
+        std = 5 / in_size if std is None else std
+        dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
+        noise = jr.normal(key, (in_size, out_size), dtype)
+        self.weight = mean + std * noise
+        self.in_size = in_size
+        self.out_size = out_size
+
+    def rows(self, sources: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
+        return jnp.take(self.weight, sources, axis=0)
+
+    def delays(self) -> None:
+        return None

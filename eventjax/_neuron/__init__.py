@@ -1,0 +1,2 @@
+from ._base import AbstractNeuron as AbstractNeuron
+from ._lif import LeakyIntegrator as LeakyIntegrator, LIF as LIF, LIFState as LIFState

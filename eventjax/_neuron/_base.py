@@ -1,0 +1,64 @@
+"""What a neuron is: an ODE between spikes, and three rules for what happens at them."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, PyTree
+
+
+# A number is a constant; an array is a leaf of the network, so it can be trained.
+Parameter = Float[Array, " neurons"] | Float[Array, ""] | float
+
+
+class AbstractNeuron(eqx.Module):
+    """A population of independent neurons. It holds parameters only; the state goes in
+    and out. Times are in ms."""
+
+    size: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def initial_state(self) -> PyTree[Float[Array, " neurons"]]:
+        """The state of a trial that starts from rest."""
+
+    @abc.abstractmethod
+    def vector_field(self, t: Any, state: PyTree, drive: Any) -> PyTree:
+        """The time derivative of the state between events, under a constant `drive`."""
+
+    @abc.abstractmethod
+    def receive(self, state: PyTree, current: Float[Array, " neurons"]) -> PyTree:
+        """The state just after spikes arrived whose weights add up to `current`."""
+
+    @abc.abstractmethod
+    def threshold(self, t: Any, state: PyTree) -> Float[Array, " neurons"] | None:
+        """A neuron spikes when this crosses zero from below. `None`: never."""
+
+    @abc.abstractmethod
+    def reset(self, t: Any, state: PyTree) -> PyTree:
+        """The state just after a spike."""
+
+
+def check_parameter(name: str, value: Any, size: int, positive: bool = False) -> Any:
+    """A parameter as a float or an array of shape `()` or `[size]`, or a `ValueError`.
+    Values are checked where they are known; `simulate` checks those that are traced."""
+    if isinstance(value, (int, float, np.number)):
+        value = float(value)
+    elif isinstance(value, (list, tuple, np.ndarray)):
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        value = jnp.asarray(value, dtype)
+    shape = jnp.shape(value)
+    if shape not in ((), (size,)):
+        raise ValueError(
+            f"`{name}` must be a number or have shape ({size},), one value for each "
+            f"neuron, got shape {shape}."
+        )
+    if not isinstance(value, Tracer) and eqx.is_array_like(value):
+        known = np.asarray(value)
+        if not np.all(np.isfinite(known)) or (positive and not np.all(known > 0)):
+            kind = "positive and finite" if positive else "finite"
+            raise ValueError(f"`{name}` must be {kind}, got {value}.")
+    return value

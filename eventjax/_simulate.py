@@ -1,0 +1,243 @@
+"""The front door."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ._adjoint import AbstractAdjoint, Eventprop
+from ._checks import (
+    code_of,
+    duration_faults,
+    item_of,
+    known,
+    network_faults,
+    raise_known,
+    spike_faults,
+    throw_if_bad,
+    worst,
+)
+from ._layer_problem import (
+    final_layer_state,
+    initial_layer_state,
+    layer_arrivals,
+    make_problem,
+)
+from ._network import Network
+from ._solution import LayerState, RESULTS, Solution
+from ._solver import AbstractSolver, ClosedForm
+from ._solver._problem import LayerRun
+from ._solver._voltage import max_voltages, voltages_at
+from ._spikes import Spikes
+
+
+def simulate(
+    network: Network,
+    spikes: Spikes,
+    t1: ArrayLike,
+    *,
+    t0: ArrayLike = 0.0,
+    state: Sequence[LayerState] | None = None,
+    drive: Sequence[ArrayLike | None] | None = None,
+    record: Float[ArrayLike, " times"] | None = None,
+    solver: AbstractSolver = ClosedForm(),
+    adjoint: AbstractAdjoint = Eventprop(),
+    throw: bool = True,
+) -> Solution:
+    """Run a network on input spikes from `t0` to `t1`.
+
+    **Arguments:**
+
+    - `network`: WHAT is simulated.
+    - `spikes`: the input, with or without batch axes, which are handled in one go. Times
+        from `t0` on, in ms; spikes after `t1` stay in flight in the final state.
+    - `t1`, `t0`: end and start in ms. Gradients do not reach them.
+    - `state`: where to start, one `LayerState` for each layer, as `Solution.final_state`
+        gives them; `None` is rest. One run equals two halves.
+    - `drive`: for each layer a constant current that is added to its bias, shape `[]`,
+        `[neurons]` or `[*batch, neurons]`, or `None`.
+    - `record`: times in `[t0, t1]`, shape `[times]`, at which all voltages are returned.
+    - `solver`: WHEN it spikes.
+    - `adjoint`: HOW it learns, the rule for the backward pass.
+    - `throw`: raise if something is wrong. With `throw=False` look at `Solution.result`:
+        do so where the batch is sharded over devices.
+
+    **Returns:** a `Solution`.
+
+    **Raises:** `ValueError` for shapes that do not fit, a solver and an adjoint that do
+    not work together, and for bad values where they are known (outside `jit`): times that
+    are NaN, before `t0` or not ascending, sources out of range, `t1` not after `t0` or too
+    long for its float type, parameters out of range. Inside `jit` the same, and a full
+    buffer anywhere, is a `RuntimeError` if `throw`, and in `result` if not.
+    """
+    batch_shape, dtype = spikes.batch_shape, _float_type(network, spikes)
+    batch = int(np.prod(batch_shape, dtype=int))
+    t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
+    spikes = jax.tree.map(lambda x: x.reshape(batch, x.shape[-1]), spikes)
+    spikes = Spikes(spikes.times.astype(dtype), spikes.sources.astype(jnp.int32))
+    faults = [
+        *spike_faults(spikes, network.layers[0].connection.in_size, t0),
+        *network_faults(network),
+        *duration_faults(network, t0, t1),
+    ]
+    if throw:
+        raise_known(faults)
+    code = worst(jnp.zeros(batch, jnp.int32), faults)
+    # A compiled program goes on with a bad sample; it must come to an end.
+    ok = code == 0
+    spikes = Spikes(
+        jnp.where(ok[:, None], spikes.times, jnp.inf),
+        jnp.where(ok[:, None], spikes.sources, 0),
+    )
+
+    states = _states(network, state, batch_shape, dtype)
+    drives = _drives(network, drive, batch_shape, dtype)
+    out, final, problems, runs = spikes, [], [], []
+    for k, layer in enumerate(network.layers):
+        arrivals = layer_arrivals(layer, out, states[k])
+        problem = make_problem(layer, arrivals, states[k], drives[k], t0, t1)
+        run = adjoint.run_layer(solver, problem, layer.capacity)
+        can_be_late = k == 0 or layer.connection.delays() is not None
+        room = max(out.capacity, _capacity(states[k].arriving))
+        end, full = final_layer_state(layer, run, arrivals, room, t1, can_be_late)
+        code = _first(code, full, RESULTS.in_flight_exceeded)
+        code = _first(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
+        out = Spikes(run.times, run.sources)
+        problems.append(problem)
+        runs.append(run)
+        final.append(end)
+
+    spiking = [p.v_threshold is not None for p in problems]
+    recorded = None if record is None else _check_record(record, t0, t1, batch)
+    sol = Solution(
+        spikes=tuple(
+            Spikes(r.times, r.sources) if s else None for r, s in zip(runs, spiking)
+        ),
+        num_spikes=tuple(r.num_spikes if s else None for r, s in zip(runs, spiking)),
+        num_clipped=tuple(_clipped(r) if s else None for r, s in zip(runs, spiking)),
+        final_state=tuple(final),
+        voltages=None
+        if recorded is None
+        else tuple(voltages_at(recorded, p, r) for p, r in zip(problems, runs)),
+        max_voltages=None if spiking[-1] else max_voltages(problems[-1]),
+        result=item_of(code),
+        t0=t0,
+        t1=t1,
+    )
+    if throw:
+        counts = [r.num_spikes for r, s in zip(runs, spiking) if s]
+        room = [y.capacity for y, s in zip(network.layers, spiking) if s]
+        detail = f"spikes in each layer that spikes (their capacities are {room})"
+        throw_if_bad(code, detail, *counts)
+    return _unbatch(sol, batch_shape)
+
+
+def _float_type(network: Network, spikes: Spikes) -> Any:
+    """The widest float type of the input and of the network's arrays."""
+    dtype = spikes.times.dtype
+    for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array)):
+        dtype = jnp.promote_types(dtype, leaf.dtype)
+    return dtype
+
+
+def _batched(name: str, value: Any, size: int, batch_shape, dtype) -> Array:
+    """A value of shape `[]`, `[size]` or `[*batch, size]` as `[batch, size]`."""
+    value = jnp.asarray(value, dtype)
+    full = (*batch_shape, size)
+    if value.shape not in ((), (size,), full):
+        raise ValueError(
+            f"{name} must have shape (), ({size},) or {full}, got {value.shape}."
+        )
+    value = value.reshape((1,) * (len(full) - value.ndim) + value.shape)
+    return jnp.broadcast_to(value, full).reshape(-1, size)
+
+
+def _check_length(name: str, value: Sequence, network: Network) -> None:
+    if len(value) != len(network.layers):
+        raise ValueError(
+            f"`{name}` must have one entry for each of the {len(network.layers)} "
+            f"layers, got {len(value)}."
+        )
+
+
+def _states(network, state, batch_shape, dtype) -> list[LayerState]:
+    """The state of each layer with a single batch axis."""
+    batch = int(np.prod(batch_shape, dtype=int))
+    if state is None:
+        return [initial_layer_state(y, batch, dtype) for y in network.layers]
+    _check_length("state", state, network)
+
+    def flat(spikes: Spikes | None, name: str):
+        if spikes is None:
+            return None
+        if spikes.batch_shape != batch_shape:
+            raise ValueError(
+                f"{name} must have the batch shape {batch_shape} of `spikes`, got "
+                f"{spikes.batch_shape}."
+            )
+        shape = batch, spikes.capacity
+        times = spikes.times.reshape(shape).astype(dtype)
+        return Spikes(times, spikes.sources.reshape(shape))
+
+    states = []
+    for k, (one, layer) in enumerate(zip(state, network.layers)):
+        where, size = f"`state[{k}]", layer.neuron.size
+        states.append(
+            LayerState(
+                _batched(f"{where}.v`", one.v, size, batch_shape, dtype),
+                _batched(f"{where}.i`", one.i, size, batch_shape, dtype),
+                flat(one.arriving, f"{where}.arriving`"),
+                flat(one.returning, f"{where}.returning`"),
+            )
+        )
+    return states
+
+
+def _drives(network, drive, batch_shape, dtype) -> list[Array | None]:
+    if drive is None:
+        return [None] * len(network.layers)
+    _check_length("drive", drive, network)
+    sizes = [layer.neuron.size for layer in network.layers]
+    return [
+        None if x is None else _batched(f"`drive[{k}]`", x, n, batch_shape, dtype)
+        for k, (x, n) in enumerate(zip(drive, sizes))
+    ]
+
+
+def _capacity(spikes: Spikes | None) -> int:
+    return 0 if spikes is None else spikes.capacity
+
+
+def _first(code: Array, fault: Array, result: Any) -> Array:
+    """The code of a fault where there is one and none before."""
+    return jnp.where((code == 0) & fault, code_of(result), code)
+
+
+def _clipped(run: LayerRun) -> Array:
+    none = jnp.zeros_like(run.num_spikes)
+    return none if run.num_clipped is None else run.num_clipped
+
+
+def _check_record(record: Any, t0: Array, t1: Array, batch: int) -> Array:
+    record = jnp.asarray(record, t1.dtype)
+    if record.ndim != 1:
+        raise ValueError(f"`record` must have shape [times], got {record.shape}.")
+    if known((record, t0, t1)):
+        inside = np.asarray((record >= t0) & (record <= t1))
+        if not inside.all():
+            raise ValueError(
+                f"`record` must lie in [{t0}, {t1}] ms, got "
+                f"{record[int(np.argmin(inside))]}: run for longer, or ask for less."
+            )
+    return jnp.broadcast_to(record[None], (batch, record.shape[0]))
+
+
+def _unbatch(sol: Solution, batch_shape: tuple[int, ...]) -> Solution:
+    """Put the batch axes back."""
+    return jax.tree.map(
+        lambda x: x.reshape(*batch_shape, *x.shape[1:]) if x.ndim else x, sol
+    )

@@ -1,0 +1,115 @@
+"""What a simulation gives back, and what can have gone wrong."""
+
+import equinox as eqx
+import equinox.internal as eqxi
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._spikes import Spikes
+
+
+class RESULTS(eqxi.Enumeration):
+    """How a simulation ended. The values are the messages."""
+
+    successful = ""
+    capacity_exceeded = (
+        "A layer emitted more spikes in one sample than its `capacity`. Give the layer a "
+        "larger `capacity`; `ej.init.suggest_capacity` finds one."
+    )
+    invalid_times = (
+        "`spikes.times` holds a time that is NaN or before `t0` (negative, if `t0` is 0). "
+        "Times are in ms from the start of the trial; an empty place is `+inf`."
+    )
+    unsorted_times = (
+        "`spikes.times` is not in ascending order along its last axis. Sort each sample, "
+        "or make the list with `Spikes.from_ragged` or `Spikes.from_dense`."
+    )
+    source_out_of_range = (
+        "`spikes.sources` holds a source that is negative or not below the number of "
+        "sources that the first connection takes (its `in_size`)."
+    )
+    invalid_duration = "`t1` must be finite and after `t0`."
+    duration_too_long = (
+        "`t1` is too long for its float type: times near it are coarser than 1e-4 of the "
+        "smallest time constant. Use float64, or run in parts with `state`, each with "
+        "times that start again from 0."
+    )
+    invalid_parameters = (
+        "A layer has a time constant that is not positive, a `v_reset` that is not below "
+        "`v_threshold`, a `delay` that is negative, or a parameter that is NaN."
+    )
+    in_flight_exceeded = (
+        "More spikes are in flight at `t1` than the state can hold. Give the layer a "
+        "larger `capacity`, or the input spikes a larger one."
+    )
+    nonfinite_gradients = (
+        "Gradients are not finite: a spike grazes the threshold. `Eventprop(max_jump=...)` "
+        "bounds its gradient."
+    )
+
+
+class LayerState(eqx.Module):
+    """The state of a layer at one time; goes in and comes out of `simulate`.
+
+    **Fields:**
+
+    - `v`, `i`: voltage and synaptic current, shape `[*batch, neurons]`.
+    - `arriving`: spikes of the layer before that have not arrived yet (their arrival
+        times in ms, and sources), or `None`.
+    - `returning`: the same for the layer's own spikes on their way back to it.
+    """
+
+    v: Float[Array, "*batch neurons"]
+    i: Float[Array, "*batch neurons"]
+    arriving: Spikes | None = None
+    returning: Spikes | None = None
+
+
+class Solution(eqx.Module):
+    """What a network did between `t0` and `t1`.
+
+    **Fields:**
+
+    - `spikes`: for each layer the `Spikes` it emitted, `None` for one that never spikes.
+    - `num_spikes`: for each layer the number of spikes of each sample, shape `[*batch]`;
+        more than the layer's capacity means that so many, or more, would be needed.
+    - `num_clipped`: for each layer how many of these have their gradient bounded by
+        `Eventprop(max_jump=...)`.
+    - `final_state`: for each layer its `LayerState` at `t1`.
+    - `voltages`: for each layer the voltages at the times asked for with `record`, shape
+        `[*batch, times, neurons]`, or `None`.
+    - `max_voltages`: the largest voltage of each neuron of the last layer if that never
+        spikes, shape `[*batch, neurons]`, exact between arrivals too; else `None`.
+    - `result`: how each sample ended, a member of `RESULTS` of shape `[*batch]`.
+    - `t0`, `t1`: the interval in ms.
+
+    Differentiable: times of spikes, voltages, final state.
+    """
+
+    spikes: tuple[Spikes | None, ...]
+    num_spikes: tuple[Int[Array, "*batch"] | None, ...]
+    num_clipped: tuple[Int[Array, "*batch"] | None, ...]
+    final_state: tuple[LayerState, ...]
+    voltages: tuple[Float[Array, "*batch times neurons"], ...] | None
+    max_voltages: Float[Array, "*batch neurons"] | None
+    result: RESULTS
+    t0: Float[Array, ""]
+    t1: Float[Array, ""]
+
+    @property
+    def first_spike_times(self) -> Float[Array, "*batch neurons"]:
+        """When each neuron of the last layer fires first, in ms; `+inf` if it is
+        silent."""
+        spikes = self.spikes[-1]
+        if spikes is None:
+            raise ValueError(
+                "The last layer never spikes, so it has no `first_spike_times`: end the "
+                "network with `LIF`, or use `final_state`, `voltages` or "
+                "`max_voltages`."
+            )
+        return spikes.first(self.final_state[-1].v.shape[-1]).times
+
+    @property
+    def okay(self) -> Array:
+        """Whether all samples ended well."""
+        return jnp.all(self.result == RESULTS.successful)

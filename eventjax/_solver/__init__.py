@@ -1,0 +1,2 @@
+from ._base import AbstractSolver as AbstractSolver
+from ._closed_form import ClosedForm as ClosedForm

@@ -1,0 +1,124 @@
+"""Voltages at any time from known events: explicit sums, differentiable by themselves.
+
+Where the events are known the voltage is a sum over them, so gradients reach event times,
+weights and parameters by plain automatic differentiation, and spike times pass them on.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._neuron._lif_flow import (
+    Flow,
+    propagate,
+    psp,
+    stationary_point,
+    Steps,
+    Taus,
+    voltage,
+)
+from ._problem import LayerProblem, LayerRun
+
+
+def _taus(problem: LayerProblem) -> Taus:
+    return Taus(problem.tau_mem, problem.tau_syn, problem.bias)
+
+
+def _insert(x: Array, axes: int) -> Array:
+    """Parameters with axes of length one between batch and neurons."""
+    return x if x.ndim == 0 else x.reshape(x.shape[0], *(1,) * axes, x.shape[-1])
+
+
+def _sum_over_events(
+    at: Float[Array, "batch times neurons"],
+    times: Float[Array, "batch events"],
+    values: Float[Array, "batch events neurons"],
+    kernel: Callable[[Array], Array],
+) -> Float[Array, "batch times neurons"]:
+    """What events of given size have left at given times."""
+    at, times = at[:, :, None, :], times[:, None, :, None]
+    there = (times <= at) & jnp.isfinite(times)
+    gap = jnp.where(there, at - jnp.where(there, times, 0.0), 0.0)
+    left = jnp.where(there, kernel(gap), 0.0)
+    return jnp.sum(left * values[:, None], axis=2)
+
+
+def _without_resets(
+    at: Float[Array, "batch times neurons"], problem: LayerProblem
+) -> Float[Array, "batch times neurons"]:
+    """From the state at `t0` and the arrivals in `times`."""
+    taus = jax.tree.map(lambda x: _insert(x, 1), _taus(problem))
+    wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
+    start = voltage(problem.v[:, None], problem.i[:, None], at - problem.t0, taus)
+    currents = problem.rows[problem.index]
+    return start + _sum_over_events(
+        at, problem.times, currents, lambda t: psp(t, wide.mem, wide.syn)
+    )
+
+
+def voltages_at(
+    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
+) -> Float[Array, "batch times neurons"]:
+    """V at given times of `[t0, t1]`; at a spike that of just after it."""
+    num = problem.v.shape[1]
+    at = jnp.broadcast_to(at[:, :, None], (*at.shape, num))
+    total = _without_resets(at, problem)
+    if problem.v_threshold is None:
+        return total
+    wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
+    own = run.sources[:, :, None] == jnp.arange(num)[None, None]
+    # A neuron above threshold at t0 falls from there, all others from the threshold.
+    top = jnp.broadcast_to(problem.v_threshold, problem.v.shape)[:, None]
+    at_start = (run.times <= problem.t0)[:, :, None]
+    top = jnp.where(at_start, jnp.maximum(problem.v[:, None], top), top)
+    reset = jnp.broadcast_to(problem.v_reset, problem.v.shape)[:, None]
+    fall = jnp.where(own, top - reset, 0.0)
+    total -= _sum_over_events(at, run.times, fall, lambda t: jnp.exp(-t / wide.mem))
+    if problem.recurrent is not None:
+        back = run.times + problem.recurrent_delay[run.sources]
+        total += _sum_over_events(
+            at,
+            back,
+            problem.recurrent[run.sources],
+            lambda t: psp(t, wide.mem, wide.syn),
+        )
+    return total
+
+
+def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
+    """When the voltage of each neuron is largest; each segment has one stationary point
+    at most."""
+    batch, taus = problem.v.shape[0], _taus(problem)
+    t1 = jnp.full((batch, 1), problem.t1)
+    ends = jnp.minimum(jnp.concatenate([problem.times, t1], axis=1), t1)
+    there = jnp.pad(problem.times <= problem.t1, ((0, 0), (0, 1)))
+    index = jnp.pad(problem.index, ((0, 0), (0, 1)))
+
+    def segment(carry, event):
+        state, start, best, when = carry
+        end, there, index = event
+        dt = (end - start)[:, None]
+        flat = jnp.minimum(stationary_point(state.v, state.i, taus), dt)
+        for h in (flat, jnp.broadcast_to(dt, flat.shape)):
+            v = voltage(state.v, state.i, h, taus)
+            when = jnp.where(v > best, start[:, None] + h, when)
+            best = jnp.maximum(v, best)
+        current = jnp.where(there[:, None], problem.rows[index], 0.0)
+        state = propagate(state, Steps.of(dt, taus), taus.bias).receive(current)
+        return (state, end, best, when), None
+
+    start = jnp.broadcast_to(problem.t0, (batch,))
+    when = jnp.broadcast_to(problem.t0, problem.v.shape)
+    carry = Flow(problem.v, problem.i), start, problem.v, when
+    (_, _, _, when), _ = lax.scan(segment, carry, (ends.T, there.T, index.T))
+    return when
+
+
+def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
+    """The largest voltage of each neuron, which must not spike. Its derivative needs none
+    of the time of the maximum: there V' is zero, or the time is fixed."""
+    when = _time_of_maximum(lax.stop_gradient(problem))
+    return _without_resets(lax.stop_gradient(when)[:, None], problem)[:, 0]

@@ -1,0 +1,140 @@
+"""The front door to data sets: as arrays in memory, or as builders."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from ._folder import data_root, PathLike, prepared_root
+from ._prepare import damaged, prepare
+
+
+# For each set, where its builder is. Builders are imported when asked for, because they
+# need tensorflow-datasets, which is an extra.
+_BUILDERS = {
+    "mnist": ("_mnist_builder", "EventjaxMnist"),
+    "yin_yang": ("_yin_yang_builder", "EventjaxYinYang"),
+}
+
+# Read and decoded together: enough to be fast, few beside the whole set.
+_EXAMPLES_PER_READ = 4096
+
+
+def load(
+    name: str,
+    split: str = "train",
+    *,
+    data_dir: PathLike | None = None,
+    prepared_dir: PathLike | None = None,
+) -> dict[str, np.ndarray]:
+    """A data set, or a part of one, as NumPy arrays in memory.
+
+    - `"yin_yang"`: `features` float64 `(n, 4)` in [0, 1] and `label` int64 `(n,)` in
+        0 to 2. Splits: train 5000, validation 1000, test 1000.
+    - `"mnist"`: `image` uint8 `(n, 28, 28)`, 0 for the background, and `label` int64
+        `(n,)` in 0 to 9. Splits: train 60000, test 10000.
+
+    The first call prepares the set in `prepared_dir`, which takes some seconds for
+    MNIST; later ones read what is there. Examples keep their original order.
+
+    ```python
+    train = ej.data.load("mnist", "train[:55000]", data_dir="~/data")
+    validation = ej.data.load("mnist", "train[55000:]", data_dir="~/data")
+    ```
+
+    **Arguments:**
+
+    - `name`: which set.
+    - `split`: which part, as tensorflow-datasets writes it: `"train"`,
+        `"train[:5000]"`, `"train[90%:]"`, `"train+test"`.
+    - `data_dir`: folder of raw data, which is only read. MNIST's four files lie in its
+        subfolder `mnist`. By default the environment variable `EVENTJAX_DATA_DIR`. Not
+        needed for `"yin_yang"`, nor for a set that is prepared already.
+    - `prepared_dir`: folder of prepared sets. By default the environment variable
+        `EVENTJAX_CACHE_DIR`, or else `~/.cache/eventjax`.
+
+    **Returns:** a dictionary of arrays, whose first axis is the example.
+
+    **Raises:**
+
+    - `ValueError` for an unknown set or split, an empty part, a raw file that is not
+        the original, or a `prepared_dir` inside the data folder.
+    - `FileNotFoundError` for raw files that are not there, with their sha256.
+    - `ImportError` without the extra `eventjax[data]`.
+    - `RuntimeError` if the prepared set is damaged.
+
+    If preparing fails or is interrupted, nothing is left that would pass for the set.
+
+    ??? cite "References"
+        Yin-Yang: see `eventjax.data.yin_yang` (MIT licence).
+        MNIST: LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/ (the licence is
+        usually stated as CC BY-SA 3.0).
+    """
+    prepared = builder(name, data_dir=data_dir, prepared_dir=prepared_dir)
+    return read_arrays(prepared, split)
+
+
+def builder(
+    name: str,
+    *,
+    data_dir: PathLike | None = None,
+    prepared_dir: PathLike | None = None,
+) -> Any:
+    """A data set as a prepared tensorflow-datasets builder: for random access on disk,
+    or for what it knows about the set.
+
+    ```python
+    source = ej.data.builder("yin_yang").as_data_source("train")
+    source[0]["features"]
+    ```
+
+    Processes may prepare the same set at once: each writes to a folder of its own, the
+    first to finish puts its folder in place, and the others use that.
+
+    **Arguments** and **Raises:** as for `eventjax.data.load`.
+
+    **Returns:** a `tensorflow_datasets.core.DatasetBuilder`, its data in `prepared_dir`
+    in the array_record format.
+    """
+    if name not in _BUILDERS:
+        known = ", ".join(repr(known) for known in sorted(_BUILDERS))
+        raise ValueError(f"Unknown data set {name!r}. The known ones are {known}.")
+    raw_root = data_root(data_dir)
+    root = prepared_root(prepared_dir, raw_root)
+    return prepare(_import_builder(*_BUILDERS[name]), root, raw_root)
+
+
+def _import_builder(module_name: str, class_name: str) -> Any:
+    try:
+        # All three by name: tensorflow-datasets imports the others only when needed.
+        for package in ("tensorflow_datasets", "array_record", "importlib_resources"):
+            importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            "Data sets need the packages tensorflow-datasets, array_record and "
+            f"importlib_resources, but: {error}. Install them with "
+            "`pip install 'eventjax[data]'`, or use `eventjax.data.yin_yang`, which "
+            "does without."
+        ) from error
+    return getattr(importlib.import_module(f".{module_name}", __package__), class_name)
+
+
+def read_arrays(prepared: Any, split: str) -> dict[str, np.ndarray]:
+    """All examples of a split of a prepared builder, stacked."""
+    size = prepared.info.splits[split].num_examples
+    if size == 0:
+        raise ValueError(f"There is no example in the part {split!r} of the set.")
+    arrays = {
+        name: np.empty((size, *feature.shape), feature.np_dtype)
+        for name, feature in prepared.info.features.items()
+    }
+    try:
+        source = prepared.as_data_source(split)
+        for start in range(0, size, _EXAMPLES_PER_READ):
+            stop = min(start + _EXAMPLES_PER_READ, size)
+            examples = source.__getitems__(list(range(start, stop)))
+            for name, array in arrays.items():
+                array[start:stop] = [example[name] for example in examples]
+    except RuntimeError as error:
+        raise damaged(prepared, error) from error
+    return arrays

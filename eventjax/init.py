@@ -1,0 +1,110 @@
+"""Weights that make networks fire, and buffers that hold what they fire."""
+
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from ._connection import AxonalDelay, Dense
+from ._network import Layer, Network
+from ._simulate import simulate
+from ._spikes import Spikes
+
+
+def _with_capacity(layer: Layer, capacity: int) -> Layer:
+    return Layer(layer.connection, layer.neuron, layer.recurrent, capacity=capacity)
+
+
+def _counts(network: Network, spikes: Spikes, t1: float) -> tuple[Network, list]:
+    """Exact spike counts `[*batch]` of each layer, in buffers that hold them."""
+    while True:
+        sol = _run(network, spikes, t1)
+        counts = [None if n is None else np.asarray(n) for n in sol.num_spikes]
+        layers = [
+            y
+            if n is None or n.max(initial=0) <= y.capacity
+            else _with_capacity(y, max(int(n.max()), 2 * y.capacity))
+            for y, n in zip(network.layers, counts)
+        ]
+        if all(one is two for one, two in zip(layers, network.layers)):
+            return network, counts
+        network = Network(layers)
+
+
+@eqx.filter_jit
+def _run(network: Network, spikes: Spikes, t1):
+    return simulate(network, spikes, t1, throw=False)
+
+
+def suggest_capacity(
+    network: Network, spikes: Spikes, t1: float, margin: float = 1.5
+) -> Network:
+    """The network with the capacity of each layer set to `margin` times the largest
+    number of spikes that a sample of `spikes` (a batch) makes in it, at least 16.
+
+    Raises a `ValueError` if `margin` is below 1.
+    """
+    if not margin >= 1:
+        raise ValueError(f"`margin` must be at least 1, got {margin}.")
+    network, counts = _counts(network, spikes, t1)
+    layers = [
+        y
+        if n is None
+        else _with_capacity(y, max(16, int(np.ceil(margin * n.max(initial=0)))))
+        for y, n in zip(network.layers, counts)
+    ]
+    return Network(layers)
+
+
+def _scaled(layer: Layer, factor: float) -> Layer:
+    connection: Any = layer.connection
+    dense = connection.connection if isinstance(connection, AxonalDelay) else connection
+    if not isinstance(dense, Dense):
+        raise ValueError(
+            "`calibrate` scales the weights of `Dense` connections, got "
+            f"`{type(dense).__name__}`."
+        )
+    scaled = eqx.tree_at(lambda d: d.weight, dense, dense.weight * factor)
+    if isinstance(connection, AxonalDelay):
+        scaled = AxonalDelay(scaled, connection.delay)
+    return eqx.tree_at(lambda y: y.connection, layer, scaled)
+
+
+def calibrate(
+    network: Network,
+    spikes: Spikes,
+    t1: float,
+    spikes_per_neuron: float = 1.0,
+    *,
+    tolerance: float = 0.1,
+) -> Network:
+    """Scale the weights of each layer's connection, layer by layer, until its neurons
+    fire `spikes_per_neuron` times in a sample of `spikes` (a batch) on average.
+
+    Starts from the weights given, so it keeps their pattern. Layers that never spike are
+    left alone; capacities grow where they must. Raises a `ValueError` if no scale between
+    1e-4 and 1e4 comes within `tolerance` (relative), as with weights below zero only.
+    """
+    for k, layer in enumerate(network.layers):
+        lo, hi = -4.0, 4.0  # exponents of ten
+        for _ in range(24):
+            exponent = 0.5 * (lo + hi)
+            layers = list(network.layers)
+            layers[k] = _scaled(layer, 10**exponent)
+            trial, counts = _counts(Network(layers[: k + 1]), spikes, t1)
+            if counts[k] is None:
+                trial = None
+                break
+            rate = counts[k].mean() / layer.neuron.size
+            if abs(rate - spikes_per_neuron) <= tolerance * spikes_per_neuron:
+                break
+            lo, hi = (lo, exponent) if rate > spikes_per_neuron else (exponent, hi)
+        else:
+            raise ValueError(
+                f"No scale of the weights of `layers[{k}]` gives {spikes_per_neuron} "
+                f"spikes per neuron; the last try gave {rate}. Are there enough input "
+                "spikes, and positive weights?"
+            )
+        if trial is not None:
+            network = Network([*trial.layers, *network.layers[k + 1 :]])
+    return network

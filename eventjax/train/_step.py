@@ -1,0 +1,148 @@
+"""One training step and one evaluation step, each compiled as a whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from .._solution import RESULTS, Solution
+from .._spikes import Spikes
+from ._capacity import layers
+
+
+# (model, batch, key) -> (losses [*batch], solution, metrics by name, each [*batch])
+LossFn = Callable[
+    [Any, Any, PRNGKeyArray | None],
+    tuple[Float[Array, "*batch"], Solution, dict[str, Array]],
+]
+
+
+class Report(eqx.Module):
+    """What a step has to say: whether it is good, and sums over its samples.
+
+    - `result`: how the simulation went, an item of `eventjax.RESULTS` per sample.
+    - `simulated`: whether it went well for all of them.
+    - `overfull`: whether a layer emitted more spikes than its capacity.
+    - `finite`: whether the loss and all gradients are.
+    - `needed`: per layer, the most spikes that a sample emitted; `None` if it never spikes.
+    - `samples`, `metrics`: how many samples, and sums over them, `"loss"` included.
+    - `spike_counts`: per layer, spikes of each neuron in all samples, or `None`.
+    """
+
+    result: Any
+    simulated: Bool[Array, ""]
+    overfull: Bool[Array, ""]
+    finite: Bool[Array, ""]
+    needed: tuple[Int[Array, ""] | None, ...]
+    samples: Int[Array, ""]
+    metrics: dict[str, Float[Array, ""]]
+    spike_counts: tuple[Int[Array, "..."] | None, ...]
+
+
+def make_step(
+    loss_fn: LossFn,
+    optimiser: optax.GradientTransformation,
+    trainable: PyTree | Callable[[Any], bool] = eqx.is_inexact_array,
+) -> Callable:
+    """A compiled training step that changes nothing unless all went well.
+
+    **Arguments:**
+
+    - `loss_fn`: `(model, batch, key) -> (losses, solution, metrics)`: the loss of each
+        sample, what `simulate(..., throw=False)` returned, and further values of each
+        sample by name. The mean of the losses is minimised.
+    - `optimiser`: its state is made by `optimiser.init(eqx.filter(model, trainable))`.
+    - `trainable`: which leaves of the model are trained, as for `eqx.filter`.
+
+    **Returns:** `step((batch, key), model, opt_state) -> (report, model, opt_state)`. The
+    model and state handed in are donated: their memory is used again, so use what is
+    returned. If the simulation failed, or the loss or a gradient is not finite, the model
+    and state returned are those handed in, and the `Report` says why.
+    """
+
+    recipe = (loss_fn, optimiser, trainable)
+
+    def step(batch__key, model, opt_state):
+        return _step((recipe, batch__key), model, opt_state)
+
+    return step
+
+
+# Not a closure, so that runs with the same loss and optimiser share one compilation.
+@eqx.filter_jit(donate="all-except-first")
+def _step(recipe__batch__key, model, opt_state):
+    (loss_fn, optimiser, trainable), batch__key = recipe__batch__key
+    params, fixed = eqx.partition(model, trainable)
+
+    def mean_loss(params):
+        losses, sol, metrics = loss_fn(eqx.combine(params, fixed), *batch__key)
+        return jnp.mean(losses), (losses, sol, metrics)
+
+    grad_fn = eqx.filter_value_and_grad(mean_loss, has_aux=True)
+    (loss, aux), grads = grad_fn(params)
+    report = _report(model, *aux, checked=(loss, grads))
+    # Optax mixes types here and there, which is an error where promotion is strict.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, new_opt_state = optimiser.update(grads, opt_state, params)
+    new_params = eqx.apply_updates(params, updates)
+    good = report.simulated & report.finite
+    params = _choose(good, new_params, params)
+    opt_state = _choose(good, new_opt_state, opt_state)
+    return report, eqx.combine(params, fixed), opt_state
+
+
+@eqx.filter_jit
+def evaluate_batch(
+    loss_fn: LossFn, model: PyTree, batch: PyTree, is_real: Bool[Array, " batch"]
+) -> Report:
+    """The report of a batch without a gradient; samples that are not real do not count."""
+    losses, sol, metrics = loss_fn(model, batch, None)
+    return _report(model, losses, sol, metrics, is_real=is_real, checked=losses)
+
+
+def _report(model, losses, sol, metrics, *, checked, is_real=None) -> Report:
+    values = {"loss": losses, **metrics}
+    for name, value in values.items():
+        if jnp.shape(value) != jnp.shape(losses):
+            raise ValueError(
+                f"`loss_fn` must return one value per sample: the losses have shape "
+                f"{jnp.shape(losses)}, but `{name}` has {jnp.shape(value)}."
+            )
+    real = jnp.ones(jnp.shape(losses), bool) if is_real is None else is_real
+    finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(checked)]
+    return Report(
+        result=sol.result,
+        simulated=jnp.all(sol.result == RESULTS.successful),
+        overfull=jnp.any(sol.result == RESULTS.capacity_exceeded),
+        finite=jnp.all(jnp.stack(finite)),
+        needed=tuple(None if n is None else jnp.max(n) for n in sol.num_spikes),
+        samples=jnp.sum(real),
+        metrics={name: _sum(value, real) for name, value in values.items()},
+        spike_counts=tuple(
+            None if spikes is None else _spike_counts(spikes, real, layer.neuron.size)
+            for spikes, layer in zip(sol.spikes, layers(model), strict=True)
+        ),
+    )
+
+
+def _sum(values: Array, real: Array) -> Array:
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    return jnp.sum(jnp.where(real, values.astype(dtype), 0.0))
+
+
+def _spike_counts(spikes: Spikes, real: Array, size: int) -> Array:
+    """Spikes of each neuron in all real samples together."""
+    counted = jnp.isfinite(spikes.times) & real[..., None]
+    zeros = jnp.zeros(size, jnp.int32)
+    return zeros.at[spikes.sources].add(counted.astype(jnp.int32))
+
+
+def _choose(good: Array, new: PyTree, old: PyTree) -> PyTree:
+    def one(new, old):
+        return jnp.where(good, new, old) if eqx.is_array(new) else new
+
+    return jax.tree.map(one, new, old)

@@ -1,0 +1,1 @@
+"""Scripts that train networks. Each runs without arguments; `--help` lists settings."""

@@ -1,0 +1,156 @@
+"""Measures eventjax, and other libraries beside it, on one workload.
+
+    python -m experiments.benchmark W1 --peers
+
+All libraries get the same weights and input spikes from one file, and run one after
+the other, each in a process and an environment of its own. One gradient step is the
+value and the gradient of the loss with respect to all weights, without an optimiser;
+times are medians after compilation and warm-up. See `_measure.py` for the method,
+`workloads.py` for the workload and `peers/` for how each library is used.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments.benchmark import make_peers, workloads
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = pathlib.Path(__file__).resolve().parent / "results"
+OURS = "eventjax"
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Measure speed and memory of eventjax, alone or beside other libraries."""
+
+    workload: tyro.conf.Positional[Literal["W1"]] = "W1"
+    """Which workload."""
+    peers: bool = False
+    """Measure the other libraries too; `make peers` installs them."""
+    json: bool = False
+    """Print one JSON line per measurement and no table."""
+    store: bool = False
+    """Write the measurements to experiments/benchmark/results/."""
+    platform: str = "cpu"
+    """Where to run, a name that JAX knows; the others are installed for the CPU."""
+
+
+def run(library: str, file: pathlib.Path, spec, platform: str) -> list[dict]:
+    """Run a library's script and read its rows; a failure is a row that says so."""
+    blank = {"library": library, "workload": type(spec).__name__, "batch": spec.batch}
+    keys = ("fwd_ms", "grad_ms", "compile_s", "peak_mb", "spikes")
+    blank |= dict.fromkeys(keys)
+    interpreter, module = sys.executable, "experiments.benchmark.ours"
+    if library != OURS:
+        if not make_peers.is_made(library):
+            note = "not measured: run `make peers` to install it"
+            return [blank | {"note": note, "failed": True}]
+        interpreter = str(make_peers.python(library))
+        module = f"experiments.benchmark.peers.{library}"
+    done = subprocess.run(
+        [interpreter, "-m", module, str(file)],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": platform},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        print(done.stderr, file=sys.stderr)
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        errors = [x for x in lines if x.partition(":")[0].endswith("Error")]
+        return [blank | {"note": f"failed: {(errors or lines)[-1]}", "failed": True}]
+    lines = [x for x in done.stdout.splitlines() if x.startswith("{")]
+    return [json.loads(line) for line in lines]
+
+
+def table(rows: list[dict], exact_spikes: float) -> Table:
+    """The rows as a table; "x" is the gradient step as a multiple of eventjax's."""
+    out = Table(
+        title=f"{rows[0]['workload']}, batch {rows[0]['batch']}",
+        caption=f"hidden spikes per sample, exactly: {exact_spikes:.1f}",
+    )
+    columns = ("library", "forward ms", "gradient ms", "x", "CPU ms", "compile s")
+    for name in (*columns, "MB", "spikes", "note"):
+        is_text = name in ("library", "note")
+        out.add_column(name, justify="left" if is_text else "right")
+    ours = next((x["grad_ms"] for x in rows if x["library"] == OURS), None)
+
+    def number(x, digits=1):
+        return "-" if x is None else f"{x:.{digits}f}"
+
+    for row in rows:
+        ratio = row["grad_ms"] / ours if row["grad_ms"] and ours else None
+        out.add_row(
+            row["library"],
+            number(row["fwd_ms"], 2),
+            number(row["grad_ms"], 2),
+            number(ratio),
+            number(row.get("cpu_ms"), 2),
+            number(row["compile_s"]),
+            number(row["peak_mb"], 2),
+            number(row["spikes"]),
+            row["note"],
+        )
+    return out
+
+
+def revision() -> dict[str, str | bool | None]:
+    """The commit measured and whether there were changes on top of it."""
+
+    def git(*arguments):
+        command = ["git", "-C", str(ROOT), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    changes = git("status", "--short")
+    dirty = None if changes is None else changes != ""
+    return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
+
+
+def store(config: Benchmark, spec, rows: list[dict]) -> pathlib.Path:
+    """Write the measurements with everything needed to repeat them."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{config.workload}-{config.platform}.json"
+    record = {"workload": config.workload, "spec": dataclasses.asdict(spec)}
+    record |= revision() | {"rows": rows}
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def main(config: Benchmark) -> int:
+    """Measure, print and store; returns the number of libraries that failed."""
+    spec = workloads.WORKLOADS[config.workload]()
+    console = Console(stderr=True)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "workload.npz"
+        workloads.save(spec, file)
+        exact_spikes = workloads.load(file)[1]["hidden_spikes"].mean()
+        for library in (OURS, *(make_peers.PINS if config.peers else ())):
+            with console.status(f"measuring {library} ..."):
+                new = run(library, file, spec, config.platform)
+            rows += new
+            if config.json:
+                for row in new:
+                    print(json.dumps(row), flush=True)
+    if not config.json:
+        wide = None if sys.stdout.isatty() else 160
+        Console(width=wide).print(table(rows, float(exact_spikes)))
+    if config.store:
+        console.print(f"stored in {store(config, spec, rows).relative_to(ROOT)}")
+    return sum(row.get("failed", False) for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Benchmark, description=__doc__)))

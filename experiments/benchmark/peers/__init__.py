@@ -1,0 +1,1 @@
+"""One script per library compared with, each run inside its own environment."""
