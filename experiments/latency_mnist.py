@@ -78,7 +78,7 @@ def make_loss(settings: Settings):
             spikes = ej.encoders.drop_spikes(spikes, settings.dropout, key=key)
         sol = ej.simulate(network, spikes, settings.t1, throw=False)
         losses = ej.losses.max_voltage_cross_entropy(sol.max_voltages, batch["label"])
-        predicted = sol.max_voltages.argmax(axis=-1)
+        predicted = sol.max_voltages.argmax(axis=-1).astype(batch["label"].dtype)
         return losses, sol, {"accuracy": predicted == batch["label"]}
 
     return loss_fn

@@ -69,7 +69,7 @@ def voltages_at(
     if problem.v_threshold is None:
         return total
     wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
-    own = run.sources[:, :, None] == jnp.arange(num)[None, None]
+    own = run.sources[:, :, None] == jnp.arange(num, dtype=jnp.int32)[None, None]
     # A neuron above threshold at t0 falls from there, all others from the threshold.
     top = jnp.broadcast_to(problem.v_threshold, problem.v.shape)[:, None]
     at_start = (run.times <= problem.t0)[:, :, None]
