@@ -11,10 +11,6 @@ from networks import dense, random_lif, random_spikes, random_weight
 import eventjax as ej
 
 
-# Minutes of compilation: not part of the fast set until that is shorter.
-pytestmark = pytest.mark.slow
-
-
 BATCH, INPUTS, NEURONS, EVENTS, CAPACITY = 1, 4, 6, 14, 60
 T1 = 60.0
 NETWORKS = 200

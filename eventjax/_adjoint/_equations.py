@@ -23,7 +23,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._neuron._lif_flow import Steps, Taus
+from .._neuron._lif_flow import psp, Taus
 from .._solver._chunked import (
     cut,
     make_window,
@@ -34,8 +34,9 @@ from .._solver._chunked import (
     with_zero_row,
 )
 from .._solver._problem import LayerProblem
-from .._solver._window import Neurons, view_steps, Window, window_steps
-from .._solver._work_queue import put, Queue, work_off
+from .._solver._rows import Rows
+from .._solver._window import Neurons, wide, Window, window_steps
+from .._solver._work_queue import Queue, rounds, work_off
 
 
 class Cotangents(eqx.Module):
@@ -47,13 +48,13 @@ class Cotangents(eqx.Module):
 
 
 class _Sums(eqx.Module):
-    """Gradients of the neurons' parameters, for each sample and neuron (flattened)."""
+    """Over the spikes of each sample and neuron, what parameters' gradients are made of:
+    the voltage's cotangent before and after, and times its derivatives."""
 
-    bias: Array
-    v_threshold: Array
-    v_reset: Array
-    tau_mem: Array
-    tau_syn: Array
+    before: Array
+    after: Array
+    by_mem: Array
+    by_syn: Array
 
 
 class _Adjoint(eqx.Module):
@@ -69,64 +70,13 @@ class _Adjoint(eqx.Module):
     recurrent: Float[Array, "neurons neurons"] | None
     delay: Float[Array, " neurons"] | None
     times: Float[Array, "batch more_events"]
-    sums: _Sums
-
-
-class _Reads(eqx.Module):
-    """Cotangents of the state just after each arrival of a window, and at its start."""
-
-    v: Float[Array, "arrivals pairs"]
-    i: Float[Array, "arrivals pairs"]
-    v_start: Float[Array, " pairs"]
-    i_start: Float[Array, " pairs"]
-
-
-def _back(v: Array, i: Array, steps: Steps) -> tuple[Array, Array]:
-    """Cotangents before a time without own spikes."""
-    return v * steps.mem, i * steps.syn + v * steps.gain
+    bias: Float[Array, "batch neurons"]  # but for what spikes add to it
+    sums: Rows  # of _Sums
 
 
 def _time_cotangent(row: Array, v: Array, i: Array, taus: Taus) -> Array:
     """Of an arrival that adds `row`, summed over the neurons (last axis)."""
     return jnp.sum(row * (i / taus.syn - v / taus.mem), axis=-1)
-
-
-def _read_without_spikes(v: Array, i: Array, last: Steps, steps: Steps) -> _Reads:
-    """`last` leads from the last arrival to the end of the window."""
-    reads_v, reads_i = [], []
-    v, i = _back(v, i, last)
-    for j in reversed(range(steps.mem.shape[0])):
-        reads_v.append(v)
-        reads_i.append(i)
-        v, i = _back(v, i, jax.tree.map(lambda x: x[j], steps))
-
-    def stack(reads):
-        return jnp.stack(reads[::-1]).reshape(len(reads), -1)
-
-    return _Reads(stack(reads_v), stack(reads_i), v.reshape(-1), i.reshape(-1))
-
-
-def _change_of_reads(
-    delta: Float[Array, " tile"],
-    first: Steps,
-    steps: Steps,
-    segment: Int[Array, " tile"],
-) -> tuple[Array, Array, Array, Array]:
-    """What a change of the voltage's cotangent in a segment does to the reads at the
-    arrivals before it and at the window's start. `first` leads to the segment's start."""
-
-    def arrival(carry, xs):
-        v, i = carry
-        j, step = xs
-        on = segment > j  # arrival j came before
-        before = _back(v, i, step)
-        carry = tuple(jnp.where(on, x, y) for x, y in zip(before, (v, i)))
-        return carry, (jnp.where(on, v, 0.0), jnp.where(on, i, 0.0))
-
-    start = _back(delta, jnp.zeros_like(delta), first)
-    each = jnp.arange(steps.mem.shape[0], dtype=jnp.int32), steps
-    (v, i), (reads_v, reads_i) = lax.scan(arrival, start, each, reverse=True)
-    return reads_v, reads_i, v, i
 
 
 def smallest_slope(height: Array, max_jump: float) -> Array:
@@ -142,85 +92,88 @@ def _jump(v, slope, height, t_bar, tau_mem, max_jump):
     return (v * (slope + height) - tau_mem * t_bar) / slope
 
 
+class _Link(eqx.Module):
+    """Where a neuron stands in its chain of jumps."""
+
+    v: Array  # the voltage's cotangent just before the spike that was passed last
+    time: Array  # of that spike
+    last: Int[Array, "*shape"]  # place of the next spike to be passed
+
+
 def _through_spikes(
     adjoint: _Adjoint,
-    reads: _Reads,
     window: Window,
-    steps: Steps,
-    end: Array,
     first_place: Array,
     trace: Trace,
     neurons: Neurons,
     max_jump: float | None,
     tile: int,
-) -> tuple[_Adjoint, _Reads]:
-    """Pass the window's spikes, the last of each neuron first."""
+) -> tuple[_Adjoint, tuple[Array, Array]]:
+    """Pass the window's spikes, the last of each neuron first. Also returns what the
+    jumps in each segment add to the cotangents of V and I at its start."""
     batch, num = adjoint.v.shape
-    capacity = adjoint.spike_time.shape[1]
-    record = jax.tree.map(lambda x: x.reshape(-1), trace.spikes)
+    pairs, capacity = batch * num, adjoint.spike_time.shape[1]
+    starts = window.times[:-1].reshape(-1)
     t_bars = adjoint.spike_time.reshape(-1)
 
-    def visit(pair, real, carry):
-        v, i, time, last, reads, sums = carry
+    def jump(pair, real, link, sums, added):
         sample, here = pair // num, neurons.at(pair, num)
         taus = here.taus
-        place = last[pair]
-        spike = jax.tree.map(lambda x: x[sample * capacity + place], record)
-        t_bar = t_bars[sample * capacity + place]
-        since = jnp.where(real, time[pair] - spike.time, 0.0)
-        v_after, i_at = _back(v[pair], i[pair], Steps.of(since, taus))
+        place = sample * capacity + jnp.maximum(link.last, 0)
+        spike, t_bar = trace.spikes.take(place), t_bars[place]
+        since = jnp.where(real, link.time - spike.time, 0.0)
+        v_after = link.v * jnp.exp(-since / taus.mem)
         height = here.v_threshold - here.v_reset
-        slope = spike.before.i + taus.bias - here.v_threshold
+        slope = spike.i + taus.bias - here.v_threshold
         v_before = _jump(v_after, slope, height, t_bar, taus.mem, max_jump)
-        v_before, v_after = (jnp.where(real, x, 0.0) for x in (v_before, v_after))
-        delta = v_before - v_after
+        by_mem, by_syn = sums.by_mem, sums.by_syn
+        if spike.v_by_mem is not None:
+            by_mem += v_before * spike.v_by_mem
+            by_syn += v_before * spike.v_by_syn
+        sums = _Sums(sums.before + v_before, sums.after + v_after, by_mem, by_syn)
 
-        segment = jnp.where(real, spike.segment, 0)
-        begin = window.ends[jnp.maximum(segment - 1, 0), sample]
-        begin = jnp.where(segment > 0, begin, window.start[sample])
-        first = Steps.of(jnp.where(real, spike.time - begin, 0.0), taus)
-        at_v, at_i, start_v, start_i = _change_of_reads(
-            delta, first, view_steps(steps, pair, num), segment
-        )
-        reads = _Reads(
-            reads.v.at[:, pair].add(at_v),
-            reads.i.at[:, pair].add(at_i),
-            reads.v_start.at[pair].add(start_v),
-            reads.i_start.at[pair].add(start_i),
-        )
-        by_mem, by_syn = spike.before.v_by_mem, spike.before.v_by_syn
-        sums = _Sums(
-            sums.bias.at[pair].add(delta),
-            sums.v_threshold.at[pair].add(-v_before),
-            sums.v_reset.at[pair].add(v_after),
-            sums.tau_mem
-            if by_mem is None
-            else sums.tau_mem.at[pair].add(v_before * by_mem),
-            sums.tau_syn
-            if by_syn is None
-            else sums.tau_syn.at[pair].add(v_before * by_syn),
-        )
-        v, i = put(v, pair, real, v_before), put(i, pair, real, i_at)
-        time, last = (
-            put(time, pair, real, spike.time),
-            put(last, pair, real, spike.previous),
-        )
-        return (v, i, time, last, reads, sums), spike.previous >= first_place[sample]
+        h = jnp.where(real, spike.time - starts[spike.segment * batch + sample], 0.0)
+        change = v_before - v_after
+        mem, gain = jnp.exp(-h / taus.mem), psp(h, taus.mem, taus.syn)
+        at = jnp.where(real, spike.segment * pairs + pair, starts.shape[0] * num)
+        add = lambda x, y: x.at[at].add(y, mode="drop", unique_indices=True)
+        added = add(added[0], change * mem), add(added[1], change * gain)
+        link = _Link(v_before, spike.time, spike.previous)
+        return link, sums, added, spike.previous >= first_place[sample]
 
     here = (adjoint.last >= first_place[:, None]).reshape(-1)
-    carry = (
-        adjoint.v.reshape(-1),
-        adjoint.i.reshape(-1),
-        jnp.repeat(end, num),
-        adjoint.last.reshape(-1),
-        reads,
-        adjoint.sums,
-    )
-    _, _, _, last, reads, sums = work_off(Queue.of(here, tile), tile, visit, carry)
+    end = jnp.repeat(window.ends[-1], num)
+    link = _Link(adjoint.v.reshape(-1), end, adjoint.last.reshape(-1))
+    added = (jnp.zeros(starts.shape[0] * num, adjoint.v.dtype),) * 2
+    if pairs <= tile:  # as in `solve_spikes`
+        everyone = jnp.arange(pairs, dtype=jnp.int32)
+
+        def one_round(active, carry):
+            link, sums, added = carry
+            *new, added, more = jump(everyone, active, link, sums, added)
+            select = lambda x, y: jnp.where(active, x, y)
+            link, sums = jax.tree.map(select, tuple(new), (link, sums))
+            return active & more, (link, sums, added)
+
+        carry = link, adjoint.sums.tree(), added
+        link, sums, added = rounds(here, one_round, carry)
+        last, sums = link.last, Rows.of(sums)
+    else:
+
+        def visit(pair, real, carry):
+            links, sums, added = carry
+            old = links.take(pair), sums.take(pair)
+            link, new, added, more = jump(pair, real, *old, added)
+            links, sums = links.put(pair, real, link), sums.put(pair, real, new)
+            return (links, sums, added), more
+
+        carry = Rows.of(link), adjoint.sums, added
+        links, sums, added = work_off(Queue.of(here, tile), tile, visit, carry)
+        last = links.tree().last
     adjoint = eqx.tree_at(
         lambda a: (a.last, a.sums), adjoint, (last.reshape(batch, num), sums)
     )
-    return adjoint, reads
+    return adjoint, tuple(x.reshape(-1, batch, num) for x in added)
 
 
 def _through_return(
@@ -229,11 +182,12 @@ def _through_return(
     """Pass the arrival of an own spike at the end of a window."""
     there = returned >= 0
     place = jnp.maximum(returned, 0)[:, None]
-    source = jnp.take_along_axis(trace.spikes.source, place, axis=1)[:, 0]
+    sample = jnp.arange(there.shape[0], dtype=jnp.int32)
+    flat = sample * adjoint.spike_time.shape[1] + place[:, 0]
+    source = trace.spikes.take(flat).source
     row = problem.recurrent[source]
     t_bar = _time_cotangent(row, adjoint.v, adjoint.i, taus)
     t_bar = jnp.where(there, t_bar, 0.0)
-    sample = jnp.arange(there.shape[0])
     read = jnp.where(there[:, None], adjoint.i, 0.0)
     return eqx.tree_at(
         lambda a: (a.spike_time, a.delay, a.recurrent),
@@ -262,17 +216,11 @@ def _through_window(
         adjoint = _through_return(adjoint, log.returned, problem, trace, taus)
     window, there = make_window(problem, log.start, log.position, size)
     window = cut(window, there, log.end, problem.rows.shape[0])
-    steps = window_steps(window, taus)
-    last = Steps.of((log.end - window.ends[-1])[:, None], taus)
-    reads = _read_without_spikes(adjoint.v, adjoint.i, last, steps)
-    v_end = adjoint.v
+    added = None
     if neurons.v_threshold is not None:
-        adjoint, reads = _through_spikes(
+        adjoint, added = _through_spikes(
             adjoint,
-            reads,
             window,
-            steps,
-            log.end,
             log.num_spikes,
             trace,
             neurons,
@@ -280,24 +228,32 @@ def _through_window(
             tile_size(problem),
         )
 
-    reads_v, reads_i = (x.reshape(size, batch, num) for x in (reads.v, reads.i))
-    wide = jax.tree.map(lambda x: x if x.ndim == 0 else x[None], taus)
-    t_bar = _time_cotangent(rows[window.index], reads_v, reads_i, wide)
+    # The cotangents just after each arrival, and at the window's start.
+    steps = window_steps(window, taus)
+    reads_v, reads_i = [], []
+    v, i = adjoint.v, adjoint.i
+    for j in reversed(range(size)):
+        reads_v.append(v)
+        reads_i.append(i)
+        v, i = v * steps.mem[j], i * steps.syn[j] + v * steps.gain[j]
+        if added is not None:
+            v, i = v + added[0][j], i + added[1][j]
+    reads_v, reads_i = jnp.stack(reads_v[::-1]), jnp.stack(reads_i[::-1])
+
+    t_bar = _time_cotangent(rows[window.index], reads_v, reads_i, wide(taus))
     at = log.position[None] + jnp.arange(size, dtype=jnp.int32)[:, None]
     # Arrivals behind the window's end come again in the next one.
     at = jnp.where(window.index < problem.rows.shape[0], at, adjoint.times.shape[1])
     sample = jnp.arange(batch)[None]
-    v_start = reads.v_start.reshape(batch, num)
-    bias = adjoint.sums.bias + (v_end - v_start).reshape(-1)
     return eqx.tree_at(
-        lambda a: (a.v, a.i, a.rows, a.times, a.sums.bias),
+        lambda a: (a.v, a.i, a.rows, a.times, a.bias),
         adjoint,
         (
-            v_start,
-            reads.i_start.reshape(batch, num),
+            v,
+            i,
             adjoint.rows.at[window.index].add(reads_i),
             adjoint.times.at[sample, at].set(t_bar, mode="drop"),
-            bias,
+            adjoint.bias + (adjoint.v - v),
         ),
     )
 
@@ -319,7 +275,8 @@ def _start(problem: LayerProblem, trace: Trace, bars: Cotangents) -> _Adjoint:
         jnp.zeros_like(problem.recurrent) if recurrent else None,
         jnp.zeros_like(problem.recurrent_delay) if recurrent else None,
         jnp.zeros_like(problem.times),
-        _Sums(zeros, zeros, zeros, by_mem, by_syn),
+        jnp.zeros_like(bars.v),
+        Rows.of(_Sums(zeros, zeros, by_mem, by_syn)),
     )
 
 
@@ -350,16 +307,17 @@ def backward(
 
     start = trace.num_windows - 1, _start(problem, trace, bars)
     _, adjoint = lax.while_loop(lambda state: state[0] >= 0, body, start)
-    sums, shape = adjoint.sums, problem.v.shape
+    sums, shape = adjoint.sums.tree(), problem.v.shape
+    bias = adjoint.bias + (sums.before - sums.after).reshape(shape)
     each = {
         "rows": adjoint.rows[:-1],
         "recurrent": adjoint.recurrent,
         "recurrent_delay": adjoint.delay,
-        "tau_mem": _like(problem.tau_mem, sums.tau_mem, shape),
-        "tau_syn": _like(problem.tau_syn, sums.tau_syn, shape),
-        "v_threshold": _like(problem.v_threshold, sums.v_threshold, shape),
-        "v_reset": _like(problem.v_reset, sums.v_reset, shape),
-        "bias": _like(problem.bias, sums.bias, shape),
+        "tau_mem": _like(problem.tau_mem, sums.by_mem, shape),
+        "tau_syn": _like(problem.tau_syn, sums.by_syn, shape),
+        "v_threshold": _like(problem.v_threshold, -sums.before, shape),
+        "v_reset": _like(problem.v_reset, sums.after, shape),
+        "bias": _like(problem.bias, bias, shape),
         "v": adjoint.v,
         "i": adjoint.i,
         "t0": None,

@@ -1,4 +1,5 @@
 import equinox as eqx
+import jax
 import jax.lax as lax
 import jax.numpy as jnp
 
@@ -30,8 +31,9 @@ def _backward(trace, grad_run, perturbed, problem, *, fixed, capacity, max_jump)
     problem = _whole(problem, fixed)
     zeros = jnp.zeros_like(problem.v)
     times = grad_run.times
+    empty = jnp.zeros(trace.order.shape, problem.v.dtype)
     bars = Cotangents(
-        jnp.zeros_like(trace.spikes.time) if times is None else times,
+        empty if times is None else times,
         zeros if grad_run.v is None else grad_run.v,
         zeros if grad_run.i is None else grad_run.i,
     )
@@ -44,11 +46,11 @@ def _with_clipped(
     """Count the spikes whose jump `max_jump` bounds."""
     if max_jump is None or problem.v_threshold is None:
         return run
-    spikes = trace.spikes
-    num = problem.v.shape[1]
-    sample = jnp.arange(spikes.source.shape[0])[:, None]
+    batch, num = problem.v.shape
+    spikes = jax.tree.map(lambda x: x.reshape(batch, -1), trace.spikes.tree())
+    sample = jnp.arange(batch)[:, None]
     here = neurons_of(problem).at(sample * num + spikes.source, num)
-    slope = spikes.before.i + here.taus.bias - here.v_threshold
+    slope = spikes.i + here.taus.bias - here.v_threshold
     steep = slope < smallest_slope(here.v_threshold - here.v_reset, max_jump)
     count = jnp.sum(steep & jnp.isfinite(spikes.time), axis=1, dtype=jnp.int32)
     return eqx.tree_at(lambda r: r.num_clipped, run, count, is_leaf=lambda x: x is None)

@@ -12,7 +12,6 @@ $\phi(y) = (e^y - 1)/y$, which is exact for any ratio.
 
 import equinox as eqx
 import jax
-import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -58,8 +57,12 @@ def _phi(y: Array) -> Array:
 
 def psp(t: Array, tau_mem: Array, tau_syn: Array) -> Array:
     """Voltage at time `t` after a unit of current arrived at a neuron at rest."""
-    slow = jnp.maximum(tau_mem, tau_syn)
-    gap = jnp.abs(tau_mem - tau_syn) / (tau_mem * tau_syn)
+    # Either branch is the whole truth where both are equal, which `maximum` and `abs` are
+    # not: their derivatives there are no derivatives of this function.
+    mem_slower = tau_mem > tau_syn
+    slow = jnp.where(mem_slower, tau_mem, tau_syn)
+    apart = jnp.where(mem_slower, tau_mem - tau_syn, tau_syn - tau_mem)
+    gap = apart / (tau_mem * tau_syn)
     return t / tau_mem * jnp.exp(-t / slow) * _phi(-t * gap)
 
 
@@ -138,95 +141,16 @@ def propagate(state: Flow, steps: Steps, bias: Array) -> Flow:
     )
 
 
-def upper_bound(state: Flow, steps: Steps, taus: Taus, peak: Array) -> Array:
-    """A cheap bound from above on V within a time; `peak` is `psp_peak` of the neurons.
+def upper_bound(v: Array, i: Array, part: Array, taus: Taus, peak: Array) -> Array:
+    """A cheap bound from above on V within a time of `part` times tau_mem; `peak` is
+    `psp_peak` of the neurons.
 
-    The lower of two: the voltage under the current held at its start value, and the sum
-    of the largest values of both terms of the solution."""
-    push = jnp.maximum(state.i, 0.0)
-    u = state.v - taus.bias
-    held = state.v + jnp.maximum(push - u, 0.0) * (1 - steps.mem)
-    gain = jnp.minimum(peak, taus.syn / taus.mem * (1 - steps.syn))
-    apart = taus.bias + jnp.maximum(u, u * steps.mem) + push * gain
-    return jnp.minimum(held, apart)
-
-
-def stationary_point(v: Array, i: Array, taus: Taus) -> Array:
-    """When V' is zero, or +inf if it never is. There is one such time at most: a maximum
-    if V rises at first, else a minimum."""
+    The lower of two, both with 1 - exp(-x) <= min(x, 1): the voltage under the current
+    held at its start value, and the sum of the largest values of both terms of the
+    solution."""
+    part = jnp.minimum(part, 1.0)
+    push = jnp.maximum(i, 0.0)
     u = v - taus.bias
-    slope = i - u  # tau_mem V'
-    below = u * (taus.mem - taus.syn) + i * taus.syn
-    q = slope * (taus.mem - taus.syn) / jnp.where(below == 0, 1.0, below)
-    small = jnp.abs(q) < 1e-4
-    q_safe = jnp.where(small | (q <= -1), 1.0, q)
-    scale = jnp.where(small, 1 - q / 2 + q * q / 3, jnp.log1p(q_safe) / q_safe)
-    t = scale * slope * taus.mem * taus.syn / jnp.where(below == 0, 1.0, below)
-    exists = (below != 0) & (q > -1) & (t > 0)
-    return jnp.where(exists, t, jnp.inf)
-
-
-def first_crossing(
-    v: Array, i: Array, dt: Array, taus: Taus, v_threshold: Array
-) -> tuple[Array, Array]:
-    """Whether V reaches the threshold within `[0, dt]`, and when.
-
-    Between its start, its stationary point and the end V is monotone, which gives a
-    bracket; in it a second-order Newton iteration, or a bisection where that would
-    leave the bracket, goes on to the last bit. V at or above the threshold at the
-    start is a crossing at once. Returns `(found, time)`.
-    """
-    t_flat = stationary_point(v, i, taus)
-    inside = t_flat < dt
-    rises = i > v - taus.bias
-    t_flat = jnp.where(inside, t_flat, dt)
-    f_flat = voltage(v, i, t_flat, taus) - v_threshold
-    f_end = voltage(v, i, dt, taus) - v_threshold
-    top = inside & rises & (f_flat >= 0)
-    now = v >= v_threshold
-    found = now | top | (f_end >= 0)
-    todo = found & ~now
-    dips = inside & ~rises
-    lo, f_lo = jnp.where(dips, t_flat, 0.0), jnp.where(dips, f_flat, v - v_threshold)
-    hi, f_hi = jnp.where(top, t_flat, dt), jnp.where(top, f_flat, f_end)
-
-    # First guess: the parabola through both ends that is flat where V is.
-    width = hi - lo
-    part = jnp.clip(f_hi / jnp.where(todo, f_hi - f_lo, 1.0), 0.0, 1.0)
-    slope = jnp.where(dips, 0.0, (i + taus.bias - v) / taus.mem)
-    rise = f_hi - f_lo
-    curve = rise - slope * width
-    root = jnp.sqrt(jnp.maximum(slope * slope * width * width - 4 * f_lo * curve, 0.0))
-    down = slope * width + root
-    from_lo = -2 * f_lo / jnp.where(down > 0, down, 1.0)
-    guess = jnp.where(top, 1 - jnp.sqrt(part), jnp.clip(from_lo, 0.0, 1.0))
-    start = lo + guess * width
-    eps = jnp.finfo(v.dtype).eps
-
-    def better(h, lo, hi):
-        i_h = i * jnp.exp(-h / taus.syn)
-        v_h = voltage(v, i, h, taus)
-        f = v_h - v_threshold
-        f1 = (i_h + taus.bias - v_h) / taus.mem
-        f2 = -(i_h / taus.syn + f1) / taus.mem
-        lo, hi = jnp.where(f < 0, h, lo), jnp.where(f < 0, hi, h)
-        root = jnp.sqrt(jnp.maximum(f1 * f1 - 2 * f * f2, 0.0))
-        down = f1 + root
-        h_new = h - 2 * f / jnp.where(down > 0, down, 1.0)
-        good = (down > 0) & (h_new >= lo) & (h_new <= hi)
-        h_new = jnp.where(good, h_new, lo + 0.5 * (hi - lo))
-        # A step below the rounding error of f, or to an end already seen, is the last.
-        noise = eps * (h + jnp.abs(v_threshold) / jnp.where(down > 0, down, 1.0))
-        moving = (jnp.abs(h_new - h) > noise) & (h_new > lo) & (h_new < hi)
-        return h_new, lo, hi, todo & moving
-
-    def cond(carry):
-        return jnp.any(carry[3])
-
-    def body(carry):
-        h, lo, hi, moving = carry
-        h_new, lo, hi, more = better(h, lo, hi)
-        return jnp.where(moving, h_new, h), lo, hi, moving & more
-
-    h, _, _, _ = lax.while_loop(cond, body, (start, lo, hi, todo))
-    return found, jnp.where(now, 0.0, h)
+    held = v + jnp.maximum(push - u, 0.0) * part
+    apart = taus.bias + jnp.maximum(u, u * (1 - part)) + push * jnp.minimum(peak, part)
+    return jnp.minimum(held, apart)

@@ -8,15 +8,9 @@ from jaxtyping import Array, Float, Int
 
 from .._neuron._lif_flow import Flow
 from ._problem import LayerProblem, LayerRun
-from ._window import (
-    advance,
-    Emitted,
-    Neurons,
-    solve_spikes,
-    state_after,
-    Window,
-    window_steps,
-)
+from ._rows import Rows
+from ._spiking import Drop, Emitted, solve_spikes, state_after
+from ._window import advance, Free, Neurons, Window
 from ._work_queue import put
 
 
@@ -33,13 +27,16 @@ class Log(eqx.Module):
 
 
 class SpikeRecord(eqx.Module):
-    """Spikes in the order in which they were emitted, and what their jumps need."""
+    """A spike, and what its jump needs. Empty places are at time +inf."""
 
     time: Float[Array, "*shape"]
     source: Int[Array, "*shape"]
-    segment: Int[Array, "*shape"]
+    segment: Int[Array, "*shape"]  # arrivals of its window before it
     previous: Int[Array, "*shape"]  # place of the neuron's spike before, or -1
-    before: Flow  # state just before
+    # The state just before
+    i: Float[Array, "*shape"]
+    v_by_mem: Float[Array, "*shape"] | None
+    v_by_syn: Float[Array, "*shape"] | None
 
 
 class Trace(eqx.Module):
@@ -47,7 +44,7 @@ class Trace(eqx.Module):
 
     log: Log
     num_windows: Int[Array, ""]
-    spikes: SpikeRecord
+    spikes: Rows  # of SpikeRecord, [batch * capacity]; a neuron's own in sequence
     last: Int[Array, "batch neurons"]  # place of each neuron's last spike, or -1
     final: Flow
     order: Int[Array, "batch capacity"]  # place in the sorted list of each spike
@@ -60,7 +57,7 @@ class _Carry(eqx.Module):
     state: Flow
     # Spikes so far
     num_spikes: Int[Array, " batch"]
-    spikes: SpikeRecord
+    spikes: Rows
     last: Int[Array, "batch neurons"]
     # Arrivals of the layer's own spikes that are still to come, by place of the spike
     pending: Float[Array, "batch capacity"] | None
@@ -100,9 +97,9 @@ def make_window(problem: LayerProblem, start: Array, position: Array, size: int)
 
 
 def window_size(problem: LayerProblem) -> int:
-    """Arrivals per window: all of them where there are few; else 16, or 8 in a small
-    layer, where a neuron spikes several times in a longer window."""
-    size = 16 if problem.v.shape[1] > 32 else 8
+    """Arrivals per window: all of them where there are few; else 16, or 32 in a small
+    layer, where the number of steps counts more than what is done in each."""
+    size = 16 if problem.v.size > 1024 else 32
     return min(problem.times.shape[1] + 1, size)
 
 
@@ -125,13 +122,11 @@ def _start(problem: LayerProblem, capacity: int, by_tau: bool) -> _Carry:
     zero = jnp.zeros_like(problem.v) if by_tau else None
     state = Flow(problem.v, problem.i, zero, zero, zero)
     shape = batch, capacity
-    ints = jnp.zeros(shape, jnp.int32)
-    spikes = SpikeRecord(
-        jnp.full(shape, jnp.inf, dtype),
-        ints,
-        ints,
-        ints - 1,
-        jax.tree.map(lambda x: jnp.zeros(shape, dtype), state),
+    places = batch * capacity
+    ints, floats = jnp.zeros(places, jnp.int32), jnp.zeros(places, dtype)
+    by_mem = floats if by_tau else None
+    spikes = Rows.of(
+        SpikeRecord(floats + jnp.inf, ints, ints, ints, floats, by_mem, by_mem)
     )
     windows = max_windows(problem, capacity), batch
     log_ints, log_floats = jnp.zeros(windows, jnp.int32), jnp.zeros(windows, dtype)
@@ -158,10 +153,6 @@ def _exclusive_sums(x: Int[Array, "batch neurons"]) -> Int[Array, "batch neurons
     return total - x
 
 
-def _merge(mask: Array, one, two):
-    return jax.tree.map(lambda x, y: jnp.where(mask, x, y), one, two)
-
-
 def cut(window: Window, there: Array, limit: Array, no_row: int) -> Window:
     """The window up to `limit`, one time for each sample."""
     kept = there & (window.ends <= limit[None])
@@ -170,15 +161,13 @@ def cut(window: Window, there: Array, limit: Array, no_row: int) -> Window:
 
 
 def _over_tiles(emitted: Emitted, tile: int, body, init):
-    """Fold `body(real, pair, nth, time, segment, before, carry)` over the spikes."""
+    """Fold `body(real, pair, spike, carry)` over the spikes."""
 
     def step(k, carry):
-        at = k * tile + jnp.arange(tile, dtype=jnp.int32)
-        fields = emitted.pair, emitted.nth, emitted.time, emitted.segment
-        entry = jax.tree.map(
-            lambda x: x.at[at].get(mode="clip"), (*fields, emitted.before)
-        )
-        return body(at < emitted.count, *entry, carry)
+        at = k * tile
+        pair, spike = emitted.rows.slice(at, tile)
+        real = at + jnp.arange(tile, dtype=jnp.int32) < emitted.count
+        return body(real, pair, spike, carry)
 
     return lax.fori_loop(0, -(-emitted.count // tile), step, init)
 
@@ -188,36 +177,37 @@ def _record(
     emitted: Emitted,
     count: Array,
     tile: int,
-    delay: Array | None = None,
     until: Array | None = None,
+    delay: Array | None = None,
 ) -> _Carry:
     """Write the spikes of a window (those not after `until`) behind those before, a
     neuron's own in sequence. `count` is their number for each neuron."""
-    num = count.shape[1]
-    capacity = carry.spikes.time.shape[1]
-    offset = (carry.num_spikes[:, None] + _exclusive_sums(count)).reshape(-1)
-    last = carry.last.reshape(-1)
+    batch, num = count.shape
+    capacity = carry.spikes.floats.shape[0] // batch
+    offset = carry.num_spikes[:, None] + _exclusive_sums(count)
+    places = Rows.of((offset.reshape(-1), carry.last.reshape(-1)))
 
-    def write(real, pair, nth, time, segment, before, arrays):
+    def write(real, pair, spike, arrays):
         record, pending = arrays
-        place = offset[pair] + nth
+        offset, last = places.take(pair)
+        sample, source = pair // num, pair % num
+        place = offset + spike.nth
         real &= place < capacity
         if until is not None:
-            real &= time <= until[pair // num]
-        flat = pair // num * capacity + place
-        previous = jnp.where(nth > 0, place - 1, last[pair])
-        values = SpikeRecord(time, pair % num, segment, previous, before)
-
-        def add(array, value):
-            return put(array.reshape(-1), flat, real, value).reshape(array.shape)
-
-        record = jax.tree.map(add, record, values)
+            real &= spike.time <= until[sample]
+        flat = sample * capacity + place
+        previous = jnp.where(spike.nth > 0, place - 1, last)
+        before = spike.i, spike.v_by_mem, spike.v_by_syn
+        new = SpikeRecord(spike.time, source, spike.segment, previous, *before)
+        record = record.put(flat, real, new)
         if pending is not None:
-            pending = add(pending, time + delay[pair % num])
+            arrival = spike.time + delay[source]
+            pending = put(pending.reshape(-1), flat, real, arrival)
+            pending = pending.reshape(batch, capacity)
         return record, pending
 
     record, pending = _over_tiles(emitted, tile, write, (carry.spikes, carry.pending))
-    new_last = jnp.where(count > 0, offset.reshape(count.shape) + count - 1, carry.last)
+    new_last = jnp.where(count > 0, offset + count - 1, carry.last)
     # A sample whose spikes do not fit is given up; its places must stay in range.
     new_last = jnp.minimum(new_last, capacity - 1)
     num_spikes = carry.num_spikes + jnp.sum(count, axis=1, dtype=jnp.int32)
@@ -246,29 +236,33 @@ def _feed_forward_step(
     window, _ = make_window(problem, carry.time, carry.position, sizes.window)
     end = window.ends[-1]
     log = _write_log(carry, end, jnp.full_like(carry.position, -1))
-    by_tau = carry.state.v_by_mem is not None
-    steps = window_steps(window, neurons.taus, by_tau)
-    state, may_spike = advance(carry.state, window, steps, rows, neurons)
-    if neurons.v_threshold is not None:
-        may_spike &= (carry.num_spikes <= sizes.capacity)[:, None]
-        emitted, count, after, spiked = solve_spikes(
-            carry.state,
-            may_spike,
-            window,
-            steps,
-            rows,
-            neurons,
-            sizes.capacity,
-            sizes.tile,
+    free = advance(carry.state, window, rows, neurons)
+    if neurons.v_threshold is None:
+        state = _end(free, carry.state.v.shape)
+    else:
+        free = _give_up(free, carry, sizes)
+        emitted, count, state = solve_spikes(
+            free, window, neurons, sizes.capacity, sizes.tile
         )
         carry = _record(carry, emitted, count, sizes.tile)
-        state = _merge(spiked, after, state)
     position = carry.position + sizes.window
     return eqx.tree_at(
         lambda c: (c.time, c.position, c.state, c.log, c.step),
         carry,
         (end, position, state, log, carry.step + 1),
     )
+
+
+def _end(free: Free, shape: tuple[int, int]) -> Flow:
+    """The state at the window's end without spikes."""
+    return jax.tree.map(lambda x: x[-1].reshape(shape), free.states)
+
+
+def _give_up(free: Free, carry: _Carry, sizes: _Sizes) -> Free:
+    """Samples whose spikes do not fit are not looked at any more."""
+    fits = jnp.repeat(carry.num_spikes <= sizes.capacity, carry.last.shape[1])
+    first = jnp.where(fits, free.first, free.states.v.shape[0] - 1)
+    return eqx.tree_at(lambda f: f.first, free, first)
 
 
 def _recurrent_step(
@@ -286,51 +280,50 @@ def _recurrent_step(
     # All spikes up to there, as if none of them came back.
     window = cut(window, there, limit, problem.rows.shape[0])
     there &= window.index < problem.rows.shape[0]
-    by_tau = carry.state.v_by_mem is not None
-    steps = window_steps(window, neurons.taus, by_tau)
-    _, may_spike = advance(carry.state, window, steps, rows, neurons)
-    may_spike &= (carry.num_spikes <= sizes.capacity)[:, None]
-    emitted, _, _, _ = solve_spikes(
-        carry.state, may_spike, window, steps, rows, neurons, sizes.capacity, tile
+    free = _give_up(advance(carry.state, window, rows, neurons), carry, sizes)
+    emitted, _, _ = solve_spikes(
+        free, window, neurons, sizes.capacity, tile, keep_drop=True
     )
 
     # Those up to the first return are right.
-    def earliest(real, pair, nth, time, segment, before, first):
-        time = jnp.where(real, time + delay[pair % num], jnp.inf)
+    def earliest(real, pair, spike, first):
+        time = jnp.where(real, spike.time + delay[pair % num], jnp.inf)
         return first.at[pair // num].min(time)
 
     end = _over_tiles(emitted, tile, earliest, limit)
 
-    def accept(real, pair, nth, time, segment, before, count):
-        real &= time <= end[pair // num]
+    def accept(real, pair, spike, count):
+        real &= spike.time <= end[pair // num]
         return count.at[pair].add(real.astype(jnp.int32))
 
     count = jnp.zeros(batch * num, jnp.int32)
     count = _over_tiles(emitted, tile, accept, count)
     window = cut(window, there, end, problem.rows.shape[0])
     there &= window.index < problem.rows.shape[0]
-    steps = window_steps(window, neurons.taus, by_tau)
-    state, _ = advance(carry.state, window, steps, rows, neurons)
-    state = jax.tree.map(lambda x: x.reshape(-1), state)
+    free = advance(carry.state, window, rows, neurons)
 
-    def finish(real, pair, nth, time, segment, before, state):
-        real &= nth == count[pair] - 1
-        after = state_after(time, segment, before, pair, window, steps, rows, neurons)
-        return jax.tree.map(lambda x, y: put(x, pair, real, y), state, after)
+    def last_spikes(real, pair, spike, last):
+        real &= spike.nth == count[pair] - 1
+        return last.put(pair, real, (spike.time, spike.drop))
 
-    state = _over_tiles(emitted, tile, finish, state)
-    state = jax.tree.map(lambda x: x.reshape(batch, num), state)
+    zeros = jnp.zeros_like(carry.state.v).reshape(-1)
+    by_tau = None if carry.state.v_by_mem is None else zeros
+    nothing = jnp.repeat(end, num), Drop(zeros, by_tau, by_tau)
+    last = _over_tiles(emitted, tile, last_spikes, Rows.of(nothing))
+    time, drop = jax.tree.map(lambda x: x.reshape(batch, num), last.tree())
+    state = _end(free, (batch, num))
+    state = state_after(state, time, drop, end[:, None], neurons.taus)
 
     returns = (arrival <= end) & (arrival <= problem.t1)
-    back = problem.recurrent[
-        jnp.take_along_axis(carry.spikes.source, returning[:, None], axis=1)[:, 0]
-    ]
+    sample = jnp.arange(batch, dtype=jnp.int32)
+    source = carry.spikes.take(sample * carry.pending.shape[1] + returning).source
+    back = problem.recurrent[source]
     state = state.receive(jnp.where(returns[:, None], back, 0.0))
     log = _write_log(carry, end, jnp.where(returns, returning, -1))
     place = jnp.where(returns, returning, carry.pending.shape[1])
-    pending = carry.pending.at[jnp.arange(batch), place].set(jnp.inf, mode="drop")
+    pending = carry.pending.at[sample, place].set(jnp.inf, mode="drop")
     carry = eqx.tree_at(lambda c: c.pending, carry, pending)
-    carry = _record(carry, emitted, count.reshape(batch, num), tile, delay, end)
+    carry = _record(carry, emitted, count.reshape(batch, num), tile, end, delay)
     position = carry.position + jnp.sum(there, axis=0, dtype=jnp.int32)
     return eqx.tree_at(
         lambda c: (c.time, c.position, c.state, c.log, c.step),
@@ -341,7 +334,9 @@ def _recurrent_step(
 
 def _sort_spikes(carry: _Carry) -> tuple[Array, Array, Array]:
     """Sorted times and sources, and the place of each recorded spike in them."""
-    time, source = carry.spikes.time, carry.spikes.source
+    spikes = carry.spikes.tree()
+    batch = carry.num_spikes.shape[0]
+    time, source = (x.reshape(batch, -1) for x in (spikes.time, spikes.source))
     capacity = time.shape[1]
     if capacity <= 512:  # counting is several times faster than sorting on CPU
         columns = time.T

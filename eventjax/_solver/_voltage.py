@@ -11,15 +11,8 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._neuron._lif_flow import (
-    Flow,
-    propagate,
-    psp,
-    stationary_point,
-    Steps,
-    Taus,
-    voltage,
-)
+from .._neuron._lif_crossing import stationary_point
+from .._neuron._lif_flow import Flow, propagate, psp, Steps, Taus, voltage
 from ._problem import LayerProblem, LayerRun
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
@@ -35,6 +36,14 @@ def put(
     """`array` with the masked values written at distinct places, others left alone."""
     place = jnp.where(mask, place, array.shape[0])
     return array.at[place].set(values, mode="drop", unique_indices=True)
+
+
+def compute_once(values: Any, always: Bool[Array, ""]) -> Any:
+    """`values` as they are. XLA on CPU computes an elementwise value anew in each place
+    that uses it; what comes out of a condition it does not. `always` is a condition that
+    is always true, but not known to be."""
+    zeros = lambda x: jax.tree.map(jnp.zeros_like, x)
+    return lax.cond(always, lambda x: x, zeros, values)
 
 
 class Queue(eqx.Module):
@@ -86,3 +95,13 @@ def work_off(
         return state[0].head < state[0].tail
 
     return lax.while_loop(busy, step, (queue, carry))[1]
+
+
+def rounds(
+    active: Bool[Array, " n"],
+    body: Callable[[Array, Any], tuple[Array, Any]],
+    carry: Any,
+) -> Any:
+    """Call `active, carry = body(active, carry)` as long as anything is active."""
+    step = lambda x: body(*x)
+    return lax.while_loop(lambda x: jnp.any(x[0]), step, (active, carry))[1]
