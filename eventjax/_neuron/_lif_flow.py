@@ -145,12 +145,13 @@ def upper_bound(v: Array, i: Array, part: Array, taus: Taus, peak: Array) -> Arr
     """A cheap bound from above on V within a time of `part` times tau_mem; `peak` is
     `psp_peak` of the neurons.
 
-    The lower of two, both with 1 - exp(-x) <= min(x, 1): the voltage under the current
-    held at its start value, and the sum of the largest values of both terms of the
-    solution."""
+    The largest u reached is a convex function of both start values, so between u = 0,
+    where it is at most `min(peak, part)` times the current, and u = I, where u only
+    falls, it is below the chord. Below u = 0 both terms of the solution are bounded by
+    themselves, with exp(-x) >= 1 - x.
+    """
     part = jnp.minimum(part, 1.0)
-    push = jnp.maximum(i, 0.0)
+    most = jnp.minimum(peak, part)
     u = v - taus.bias
-    held = v + jnp.maximum(push - u, 0.0) * part
-    apart = taus.bias + jnp.maximum(u, u * (1 - part)) + push * jnp.minimum(peak, part)
-    return jnp.minimum(held, apart)
+    rise = jnp.maximum(i, 0.0) * most - u * jnp.where(u >= 0, most, part)
+    return v + jnp.maximum(rise, 0.0)
