@@ -48,6 +48,7 @@ class _Course(eqx.Module):
 
 class _Search(eqx.Module):
     h: Array
+    before: Array  # the time looked at before `h`
     low: Array
     high: Array
     moving: Bool[Array, "*shape"]
@@ -110,9 +111,15 @@ def first_crossing(
         last = good & (
             (jnp.abs(f3 * step * step * step) <= 3 * scale) | (jnp.abs(step) <= eps * h)
         )
-        moving = at.moving & ~last & (h_new > low) & (h_new < high)
-        return _Search(jnp.where(at.moving, h_new, h), low, high, moving)
+        # Where V is within rounding of the threshold, compiled code may find `f` below
+        # zero in one of its uses and above in another. Then the bracket stays as it is,
+        # and there is nothing left to be found.
+        stuck = (at.before != at.low) & (at.before != at.high) | (at.before == h)
+        moving = at.moving & ~last & ~stuck & (h_new > low) & (h_new < high)
+        return _Search(jnp.where(at.moving, h_new, h), h, low, high, moving)
 
-    start = _Search(low + guess * way, low, high, found & ~now)
+    start = low + guess * way
+    other = jnp.where(start == low, high, low)
+    start = _Search(start, other, low, high, found & ~now)
     end = lax.while_loop(lambda at: jnp.any(at.moving), improve, start)
     return found, jnp.where(now, 0.0, end.h)
