@@ -4,7 +4,7 @@ from ._base import AbstractSolver
 class ClosedForm(AbstractSolver):
     """Exact spike times of `LIF` and `LeakyIntegrator` from the closed-form solution.
 
-    All neurons are advanced through windows of up to 16 arrivals at once; those whose
+    All neurons are advanced through windows of up to 32 arrivals at once; those whose
     voltage could reach the threshold are found by an upper bound, and only for these the
     crossing is solved, to the last bit. Any ratio of time constants, any float type.
 
