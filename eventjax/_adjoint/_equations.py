@@ -87,6 +87,20 @@ def smallest_slope(height: Array, max_jump: float) -> Array:
     return height / (max_jump - 1)
 
 
+def _credible_slope(i: Array, neurons: Neurons) -> Array:
+    """tau_mem V' at a spike, where I is `i`, but no less than what can be told apart.
+
+    Below a largest voltage that is D above the threshold the slope there is
+    sqrt(2 D |tau_mem^2 V''|). D is known to rounding only, so a smaller slope than that of
+    one unit of rounding is noise, of either sign; its inverse must not reach a gradient.
+    """
+    taus, threshold = neurons.taus, neurons.v_threshold
+    size = jnp.maximum(jnp.abs(threshold), jnp.abs(threshold - taus.bias))
+    bend = jnp.abs(i) * taus.mem / taus.syn
+    smallest = jnp.sqrt(2 * float(jnp.finfo(i.dtype).eps) * size * bend)
+    return jnp.maximum(i + taus.bias - threshold, smallest)
+
+
 def _jump(v, slope, height, t_bar, tau_mem, max_jump):
     """The jump of the voltage's cotangent at a spike. `slope` is tau_mem V' before it,
     `height` is v_threshold - v_reset."""
@@ -127,7 +141,7 @@ def _through_spikes(
         since = jnp.where(real, link.time - spike.time, 0.0)
         v_after = link.v * jnp.exp(-since / taus.mem)
         height = here.v_threshold - here.v_reset
-        slope = spike.i + taus.bias - here.v_threshold
+        slope = _credible_slope(spike.i, here)
         v_before = _jump(v_after, slope, height, t_bar, taus.mem, max_jump)
         by_mem, by_syn = sums.by_mem, sums.by_syn
         if spike.v_by_mem is not None:
