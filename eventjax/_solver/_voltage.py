@@ -52,33 +52,59 @@ def _without_resets(
     )
 
 
-def voltages_at(
+def _falls(
     at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
 ) -> Float[Array, "batch times neurons"]:
-    """V at given times of `[t0, t1]`; at a spike that of just after it."""
-    num = problem.v.shape[1]
-    at = jnp.broadcast_to(at[:, :, None], (*at.shape, num))
-    total = _without_resets(at, problem)
+    """How far the own spikes have lowered V; each concerns one neuron only."""
+    batch, num = problem.v.shape
+    sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
+
+    def of_source(x: Array) -> Array:
+        return jnp.broadcast_to(x, (batch, num))[sample, run.sources]
+
+    # A neuron above threshold at t0 falls from there, all others from the threshold.
+    top, v = of_source(problem.v_threshold), of_source(problem.v)
+    top = jnp.where(run.times <= problem.t0, jnp.maximum(v, top), top)
+    fall, tau = top - of_source(problem.v_reset), of_source(problem.tau_mem)
+    there = (run.times[:, None] <= at[:, :, None]) & jnp.isfinite(run.times)[:, None]
+    times = jnp.where(jnp.isfinite(run.times), run.times, 0.0)
+    gap = jnp.where(there, at[:, :, None] - times[:, None], 0.0)
+    left = jnp.where(there, fall[:, None] * jnp.exp(-gap / tau[:, None]), 0.0)
+    total = jnp.zeros((*at.shape, num), at.dtype)
+    time = jnp.arange(at.shape[1], dtype=jnp.int32)[None, :, None]
+    return total.at[sample[..., None], time, run.sources[:, None]].add(left)
+
+
+def _voltages_at(
+    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
+) -> Float[Array, "batch times neurons"]:
+    every = jnp.broadcast_to(at[:, :, None], (*at.shape, problem.v.shape[1]))
+    total = _without_resets(every, problem)
     if problem.v_threshold is None:
         return total
-    wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
-    own = run.sources[:, :, None] == jnp.arange(num, dtype=jnp.int32)[None, None]
-    # A neuron above threshold at t0 falls from there, all others from the threshold.
-    top = jnp.broadcast_to(problem.v_threshold, problem.v.shape)[:, None]
-    at_start = (run.times <= problem.t0)[:, :, None]
-    top = jnp.where(at_start, jnp.maximum(problem.v[:, None], top), top)
-    reset = jnp.broadcast_to(problem.v_reset, problem.v.shape)[:, None]
-    fall = jnp.where(own, top - reset, 0.0)
-    total -= _sum_over_events(at, run.times, fall, lambda t: jnp.exp(-t / wide.mem))
+    total -= _falls(at, problem, run)
     if problem.recurrent is not None:
+        wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
         back = run.times + problem.recurrent_delay[run.sources]
         total += _sum_over_events(
-            at,
+            every,
             back,
             problem.recurrent[run.sources],
             lambda t: psp(t, wide.mem, wide.syn),
         )
     return total
+
+
+def voltages_at(
+    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
+) -> Float[Array, "batch times neurons"]:
+    """V at given times of `[t0, t1]`; at a spike that of just after it.
+
+    One time after the other, also in the reverse pass: what all events have left at all
+    times would not fit into memory.
+    """
+    one = jax.checkpoint(lambda at: _voltages_at(at[:, None], problem, run)[:, 0])
+    return jnp.moveaxis(lax.map(one, at.T), 0, 1)
 
 
 def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
