@@ -37,6 +37,7 @@ class Settings:
     """Times are in ms."""
 
     seed: int = 0
+    double: bool = False  # compute in double precision
     hidden: int = 120
     epochs: int = 25
     batch: int = 32
@@ -57,6 +58,7 @@ class Settings:
 
 
 PAPER = Settings(
+    double=True,
     hidden=200,
     epochs=100,
     decay=0.95,
@@ -96,6 +98,11 @@ def encode(features: np.ndarray, label: np.ndarray, settings: Settings) -> Array
 
 
 def run(settings: Settings, *, progress: bool = True) -> dict[str, Any]:
+    with jax.enable_x64(settings.double):
+        return _run(settings, progress)
+
+
+def _run(settings: Settings, progress: bool) -> dict[str, Any]:
     record = Record(settings.output / f"seed{settings.seed}", settings)
     # The published splits: see `ej.data.yin_yang`.
     data = [
