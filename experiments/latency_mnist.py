@@ -3,7 +3,8 @@
 Each bright pixel fires once, the brighter the earlier, within 20 ms. Gradients reach the
 hidden spikes through the exact time of the highest output voltage. Without arguments five
 epochs; `--paper` takes batch size, learning rate and the 100 epochs of Wunderlich and
-Pehle, Scientific Reports 11:12829 (2021), who report 97.6 +/- 0.1 % on the test set (10 seeds).
+Pehle, Scientific Reports 11:12829 (2021), who report 97.6 +/- 0.1 % on the test set
+(10 seeds).
 
 MNIST's four files must lie in the subfolder `mnist` of `--data-dir`, or of the folder that
 the environment variable EVENTJAX_DATA_DIR names.
