@@ -90,7 +90,7 @@ class Solution(eqx.Module):
     num_spikes: tuple[Int[Array, "*batch"] | None, ...]
     num_clipped: tuple[Int[Array, "*batch"] | None, ...]
     final_state: tuple[LayerState, ...]
-    voltages: tuple[Float[Array, "*batch times neurons"], ...] | None
+    voltages: tuple[Float[Array, "*batch times _"], ...] | None
     max_voltages: Float[Array, "*batch neurons"] | None
     result: RESULTS
     t0: Float[Array, ""]

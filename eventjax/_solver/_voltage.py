@@ -116,9 +116,9 @@ def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
     there = jnp.pad(problem.times <= problem.t1, ((0, 0), (0, 1)))
     index = jnp.pad(problem.index, ((0, 0), (0, 1)))
 
-    def segment(carry, event):
+    def segment(k, carry):
         state, start, best, when = carry
-        end, there, index = event
+        end, there, index = (x[k] for x in events)
         dt = (end - start)[:, None]
         flat = jnp.minimum(stationary_point(state.v, state.i, taus), dt)
         for h in (flat, jnp.broadcast_to(dt, flat.shape)):
@@ -127,13 +127,14 @@ def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
             best = jnp.maximum(v, best)
         current = jnp.where(there[:, None], problem.rows[index], 0.0)
         state = propagate(state, Steps.of(dt, taus), taus.bias).receive(current)
-        return (state, end, best, when), None
+        return state, end, best, when
 
+    events = ends.T, there.T, index.T
+    used = 1 + jnp.max(jnp.sum(there, axis=1, dtype=jnp.int32))
     start = jnp.broadcast_to(problem.t0, (batch,))
     when = jnp.broadcast_to(problem.t0, problem.v.shape)
     carry = Flow(problem.v, problem.i), start, problem.v, when
-    (_, _, _, when), _ = lax.scan(segment, carry, (ends.T, there.T, index.T))
-    return when
+    return lax.fori_loop(0, used, segment, carry)[3]
 
 
 def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
