@@ -46,7 +46,7 @@ format: $(INSTALLED)  ## Put the source files into the project's format
 	$(BIN)/ruff format $(SOURCES)
 
 bench: peers  ## Measure workload W1 beside the other libraries
-	$(BIN)/python -m experiments.benchmark W1 --peers
+	$(BIN)/python -m experiments.benchmark W1 --peers --store
 
 peers: $(INSTALLED)  ## Make one environment for each library we compare with
 	$(BIN)/python -m experiments.benchmark.make_peers
