@@ -83,3 +83,27 @@ def test_gradients_of_grazing_spikes_keep_their_sign(first_spikes):
         spiked = np.isfinite(times)
         assert np.all(grad[spiked] < 0) and np.all(grad[spiked] > -1e5)
         assert np.all(grad[~spiked] == 0)
+
+
+def test_max_jump_bounds_the_gradient_and_counts():
+    """A neuron that reaches 1 + 1e-6: the jump is I / (I - 1), about 1e3 here."""
+    connection = ej.Dense(1, 1, mean=0.0, std=0.0, key=jax.random.key(0))
+    network = ej.Network([ej.Layer(connection, ej.LIF(1, tau_mem=20.0, tau_syn=5.0))])
+    spikes = ej.Spikes(jnp.full((1, 1), 40.0), jnp.zeros((1, 1), jnp.int32))
+    v, i = grazing_states()
+
+    def first(i, max_jump):
+        state = (ej.LayerState(jnp.full((1, 1), v[0, 0]), jnp.full((1, 1), i)),)
+        adjoint = ej.Eventprop(max_jump=max_jump)
+        sol = ej.simulate(network, spikes, 50.0, state=state, adjoint=adjoint)
+        clipped = 0 if max_jump is None else sol.num_clipped[0][0]
+        return sol.first_spike_times[0, 0], clipped
+
+    grad = jax.grad(first, has_aux=True)
+    current = i[0, 0] * (1 + 1e-6)
+    exact, _ = grad(current, None)
+    loose, none_clipped = grad(current, 1e6)
+    tight, one_clipped = grad(current, 10.0)
+    assert (int(none_clipped), int(one_clipped)) == (0, 1)
+    assert loose == exact
+    assert exact < 20 * tight < 0

@@ -87,7 +87,7 @@ def smallest_slope(height: Array, max_jump: float) -> Array:
     return height / (max_jump - 1)
 
 
-def _credible_slope(i: Array, neurons: Neurons) -> Array:
+def credible_slope(i: Array, neurons: Neurons) -> Array:
     """tau_mem V' at a spike, where I is `i`, but no less than what can be told apart.
 
     Below a largest voltage that is D above the threshold the slope there is
@@ -141,7 +141,7 @@ def _through_spikes(
         since = jnp.where(real, link.time - spike.time, 0.0)
         v_after = link.v * jnp.exp(-since / taus.mem)
         height = here.v_threshold - here.v_reset
-        slope = _credible_slope(spike.i, here)
+        slope = credible_slope(spike.i, here)
         v_before = _jump(v_after, slope, height, t_bar, taus.mem, max_jump)
         by_mem, by_syn = sums.by_mem, sums.by_syn
         if spike.v_by_mem is not None:

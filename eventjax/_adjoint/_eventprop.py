@@ -7,7 +7,7 @@ from .._solver import AbstractSolver, ClosedForm
 from .._solver._chunked import neurons_of, solve, Trace
 from .._solver._problem import LayerProblem, LayerRun
 from ._base import AbstractAdjoint
-from ._equations import backward, Cotangents, smallest_slope
+from ._equations import backward, Cotangents, credible_slope, smallest_slope
 
 
 # Gradients go to the first argument only. `fixed` is (t0, t1, index).
@@ -48,9 +48,9 @@ def _with_clipped(
         return run
     batch, num = problem.v.shape
     spikes = jax.tree.map(lambda x: x.reshape(batch, -1), trace.spikes.tree())
-    sample = jnp.arange(batch)[:, None]
+    sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
     here = neurons_of(problem).at(sample * num + spikes.source, num)
-    slope = spikes.i + here.taus.bias - here.v_threshold
+    slope = credible_slope(spikes.i, here)
     steep = slope < smallest_slope(here.v_threshold - here.v_reset, max_jump)
     count = jnp.sum(steep & jnp.isfinite(spikes.time), axis=1, dtype=jnp.int32)
     return eqx.tree_at(lambda r: r.num_clipped, run, count, is_leaf=lambda x: x is None)
