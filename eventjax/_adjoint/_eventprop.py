@@ -47,12 +47,13 @@ def _with_clipped(
     if max_jump is None or problem.v_threshold is None:
         return run
     batch, num = problem.v.shape
-    spikes = jax.tree.map(lambda x: x.reshape(batch, -1), trace.spikes.tree())
-    sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
+    spikes = trace.spikes.tree()
+    sample = jnp.repeat(jnp.arange(batch, dtype=jnp.int32), trace.order.shape[1])
     here = neurons_of(problem).at(sample * num + spikes.source, num)
     slope = credible_slope(spikes.i, here)
     steep = slope < smallest_slope(here.v_threshold - here.v_reset, max_jump)
-    count = jnp.sum(steep & jnp.isfinite(spikes.time), axis=1, dtype=jnp.int32)
+    steep &= jnp.isfinite(spikes.time)
+    count = jnp.sum(steep.reshape(batch, -1), axis=1, dtype=jnp.int32)
     return eqx.tree_at(lambda r: r.num_clipped, run, count, is_leaf=lambda x: x is None)
 
 
