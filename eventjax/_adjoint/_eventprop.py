@@ -1,5 +1,4 @@
 import equinox as eqx
-import jax
 import jax.lax as lax
 import jax.numpy as jnp
 
