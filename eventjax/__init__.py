@@ -20,6 +20,7 @@ from ._connection import (
 )
 from ._network import Layer as Layer, Network as Network
 from ._neuron import (
+    AbstractClosedForm as AbstractClosedForm,
     AbstractNeuron as AbstractNeuron,
     LeakyIntegrator as LeakyIntegrator,
     LIF as LIF,

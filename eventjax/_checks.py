@@ -1,6 +1,7 @@
 """What is checked of a run's input. Where values are known a fault is a `ValueError` that
 shows them; in a compiled program it is a code in the result."""
 
+import dataclasses
 import functools as ft
 from typing import Any
 
@@ -14,7 +15,6 @@ from jax.experimental import io_callback
 from jaxtyping import Array, ArrayLike, Bool, Int
 
 from ._network import Layer, Network
-from ._neuron import LIF
 from ._solution import RESULTS
 from ._spikes import Spikes
 
@@ -56,14 +56,31 @@ def spike_faults(spikes: Spikes, in_size: int, t0: Array) -> list[Fault]:
 
 def duration_faults(network: Network, t0: Array, t1: Array) -> list[Fault]:
     """`t0` and `t1` as given, of the float type of the run."""
-    neurons: list[Any] = [layer.neuron for layer in network.layers]
-    taus = [x for y in neurons for x in (y.tau_mem, y.tau_syn)]
-    smallest = jnp.min(jnp.stack([jnp.min(jnp.asarray(x, t1.dtype)) for x in taus]))
+    named = [x for layer in network.layers for x in _parameters(layer.neuron, "")]
+    taus = [jnp.min(jnp.asarray(x, t1.dtype)) for name, x in named if _is_tau(name)]
+    smallest = jnp.min(jnp.stack(taus)) if taus else jnp.full_like(t1, jnp.inf)
     step = jnp.nextafter(t1, jnp.full_like(t1, jnp.inf)) - t1
     return [
         Fault(RESULTS.invalid_duration, "`t1`", t1, ~((t1 > t0) & jnp.isfinite(t1))),
         Fault(RESULTS.duration_too_long, "`t1`", t1, step > 1e-4 * smallest),
     ]
+
+
+def _parameters(neuron: Any, where: str) -> list[tuple[str, Any]]:
+    """Numbers and float arrays of a neuron and of neurons inside it, by name."""
+    found = []
+    for field in dataclasses.fields(neuron):
+        name, value = f"{where}.{field.name}", getattr(neuron, field.name)
+        if dataclasses.is_dataclass(value):
+            found += _parameters(value, name)
+        elif isinstance(value, float) or eqx.is_inexact_array(value):
+            found.append((name, value))
+    return found
+
+
+def _is_tau(name: str) -> bool:
+    """Whether a parameter is a time constant: its name says so."""
+    return name.rpartition(".")[2].startswith("tau")
 
 
 def _layer_faults(layer: Layer, where: str) -> list[Fault]:
@@ -73,15 +90,14 @@ def _layer_faults(layer: Layer, where: str) -> list[Fault]:
             RESULTS.invalid_parameters, f"`{where}.{name}`", value, ~right(value)
         )
 
-    neuron: Any = layer.neuron
-    found = [
-        fault("neuron.tau_mem", neuron.tau_mem, lambda x: x > 0),
-        fault("neuron.tau_syn", neuron.tau_syn, lambda x: x > 0),
-        fault("neuron.bias", neuron.bias, jnp.isfinite),
-    ]
-    if isinstance(neuron, LIF):
-        low, high = jnp.asarray(neuron.v_reset), jnp.asarray(neuron.v_threshold)
-        found.append(fault("neuron.v_reset", low, lambda x: x < high))
+    found, named = [], dict(_parameters(layer.neuron, "neuron"))
+    for name, value in named.items():
+        right = (lambda x: x > 0) if _is_tau(name) else jnp.isfinite
+        right = (lambda x: x >= 0) if name.endswith(".refractory") else right
+        found.append(fault(name, value, right))
+        high = named.get(name.removesuffix("v_reset") + "v_threshold")
+        if name.endswith(".v_reset") and high is not None:
+            found.append(fault(name, value, lambda x, y=high: x < jnp.asarray(y)))
     for name in ("connection", "recurrent"):
         connection = getattr(layer, name)
         for leaf in jax.tree.leaves(eqx.filter(connection, eqx.is_inexact_array)):

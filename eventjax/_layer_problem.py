@@ -2,21 +2,26 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ._connection import AbstractConnection
 from ._network import Layer
 from ._neuron import LeakyIntegrator, LIF
 from ._solution import LayerState
-from ._solver._problem import LayerProblem, LayerRun
+from ._solver._problem import LayerProblem
 from ._spikes import sort_events, Spikes
 
 
 def initial_layer_state(layer: Layer, batch: int, dtype: Any) -> LayerState:
     """Rest, nothing in flight."""
-    zeros = jnp.zeros((batch, layer.neuron.size), dtype)
-    return LayerState(zeros, zeros)
+    rest = layer.neuron.initial_state()
+
+    def batched(x):
+        return jnp.broadcast_to(jnp.asarray(x, dtype)[None], (batch, *jnp.shape(x)))
+
+    return LayerState(jax.tree.map(batched, rest))
 
 
 def _arrivals(connection: AbstractConnection, spikes: Spikes) -> Spikes:
@@ -53,6 +58,11 @@ def layer_arrivals(layer: Layer, spikes: Spikes, state: LayerState) -> Spikes:
     return arrivals
 
 
+def is_leaky(layer: Layer) -> bool:
+    """Whether `make_problem` can state the layer."""
+    return isinstance(layer.neuron, (LIF, LeakyIntegrator))
+
+
 def make_problem(
     layer: Layer,
     arrivals: Spikes,
@@ -61,13 +71,9 @@ def make_problem(
     t0: Array,
     t1: Array,
 ) -> LayerProblem:
-    """The arrays that a solver takes; `arrivals` are those of `layer_arrivals`."""
-    neuron = layer.neuron
-    if not isinstance(neuron, (LIF, LeakyIntegrator)):
-        raise ValueError(
-            "`ClosedForm` solves `LIF` and `LeakyIntegrator` neurons, got "
-            f"`{type(neuron).__name__}`."
-        )
+    """The arrays that the solver of LIF layers takes; `arrivals` are those of
+    `layer_arrivals`."""
+    neuron: Any = layer.neuron
     dtype = t1.dtype
     rows = _matrix(layer.connection, dtype)
     recurrent = delay = threshold = reset = None
@@ -91,8 +97,8 @@ def make_problem(
         v_threshold=threshold,
         v_reset=reset,
         bias=bias if drive is None else bias + drive,
-        v=state.v,
-        i=state.i,
+        v=state.neuron.v,
+        i=state.neuron.i,
         t0=t0,
         t1=t1,
         times=arrivals.times,
@@ -113,7 +119,8 @@ def _later(
 
 def final_layer_state(
     layer: Layer,
-    run: LayerRun,
+    sent: Spikes,
+    neuron_state: PyTree,
     arrivals: Spikes,
     arriving_room: int,
     t1: Array,
@@ -121,17 +128,17 @@ def final_layer_state(
 ) -> tuple[LayerState, Bool[Array, " batch"]]:
     """The state at `t1`, and for each sample whether too much is in flight for it.
 
-    `can_be_late`: whether spikes may arrive after `t1` at all.
+    `sent`: the layer's own spikes; `can_be_late`: whether any may arrive after `t1`.
     """
     arriving = returning = None
-    full = jnp.zeros(run.v.shape[0], bool)
+    full = jnp.zeros(sent.times.shape[0], bool)
     in_size = layer.connection.in_size
     if can_be_late:
         own = arrivals.sources >= in_size
         times = jnp.where(own, jnp.inf, arrivals.times)
         arriving, full = _later(Spikes(times, arrivals.sources), t1, arriving_room)
     if layer.recurrent is not None and layer.recurrent.delays() is not None:
-        sent = _arrivals(layer.recurrent, Spikes(run.times, run.sources))
+        sent = _arrivals(layer.recurrent, sent)
         own = arrivals.sources >= in_size
         old = Spikes(
             jnp.where(own, arrivals.times, jnp.inf),
@@ -141,4 +148,4 @@ def final_layer_state(
             Spikes(*sort_events(old.times, old.sources)).merge(sent), t1, layer.capacity
         )
         full |= more
-    return LayerState(run.v, run.i, arriving, returning), full
+    return LayerState(neuron_state, arriving, returning), full

@@ -1,6 +1,6 @@
 """The front door."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +11,6 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ._adjoint import AbstractAdjoint, Eventprop
 from ._checks import (
-    code_of,
     duration_faults,
     item_of,
     known,
@@ -21,18 +20,12 @@ from ._checks import (
     throw_if_bad,
     worst,
 )
-from ._layer_problem import (
-    final_layer_state,
-    initial_layer_state,
-    layer_arrivals,
-    make_problem,
-)
+from ._layer_problem import initial_layer_state
 from ._network import Network
-from ._solution import LayerState, RESULTS, Solution
+from ._run_layer import LayerOutcome, run_layer
+from ._solution import LayerState, Solution
 from ._solver import AbstractSolver, ClosedForm
-from ._solver._problem import LayerRun
-from ._solver._voltage import max_voltages, voltages_at
-from ._spikes import Spikes
+from ._spikes import Frames, Spikes
 
 
 def simulate(
@@ -96,41 +89,40 @@ def simulate(
 
     states = _states(network, state, batch_shape, dtype)
     drives = _drives(network, drive, batch_shape, dtype)
-    out, final, problems, runs = spikes, [], [], []
-    for k, layer in enumerate(network.layers):
-        arrivals = layer_arrivals(layer, out, states[k])
-        problem = make_problem(layer, arrivals, states[k], drives[k], t0, t1)
-        run = adjoint.run_layer(solver, problem, layer.capacity)
-        can_be_late = k == 0 or layer.connection.delays() is not None
-        room = max(out.capacity, _capacity(states[k].arriving))
-        end, full = final_layer_state(layer, run, arrivals, room, t1, can_be_late)
-        code = _first(code, full, RESULTS.in_flight_exceeded)
-        code = _first(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
-        out = Spikes(run.times, run.sources)
-        problems.append(problem)
-        runs.append(run)
-        final.append(end)
-
-    spiking = [p.v_threshold is not None for p in problems]
     recorded = None if record is None else _check_record(record, t0, t1, batch)
+    out, runs = spikes, []
+    for k, layer in enumerate(network.layers):
+        run = run_layer(
+            layer,
+            out,
+            states[k],
+            drives[k],
+            t0,
+            t1,
+            recorded,
+            solver,
+            adjoint,
+            is_first=k == 0,
+        )
+        code = jnp.where(code == 0, run.code, code)
+        out = run.out
+        runs.append(run)
+
     sol = Solution(
-        spikes=tuple(
-            Spikes(r.times, r.sources) if s else None for r, s in zip(runs, spiking)
-        ),
-        num_spikes=tuple(r.num_spikes if s else None for r, s in zip(runs, spiking)),
-        num_clipped=tuple(_clipped(r) if s else None for r, s in zip(runs, spiking)),
-        final_state=tuple(final),
-        voltages=None
-        if recorded is None
-        else tuple(voltages_at(recorded, p, r) for p, r in zip(problems, runs)),
-        max_voltages=None if spiking[-1] else max_voltages(problems[-1]),
+        spikes=_each(runs, lambda r: r.out, Spikes),
+        frames=_each(runs, lambda r: r.out, Frames),
+        num_spikes=_each(runs, lambda r: r.num_spikes),
+        num_clipped=_each(runs, lambda r: r.num_clipped),
+        final_state=tuple(r.state for r in runs),
+        voltages=None if recorded is None else tuple(r.voltages for r in runs),
+        max_voltages=runs[-1].max_voltages,
         result=item_of(code),
         t0=t0,
         t1=t1,
     )
     if throw:
-        counts = [r.num_spikes for r, s in zip(runs, spiking) if s]
-        room = [y.capacity for y, s in zip(network.layers, spiking) if s]
+        counts = [r.num_spikes for r in runs if r.spikes]
+        room = [y.capacity for y, r in zip(network.layers, runs) if r.spikes]
         detail = f"spikes in each layer that spikes (their capacities are {room})"
         throw_if_bad(code, detail, *counts)
     return _unbatch(sol, batch_shape)
@@ -186,12 +178,27 @@ def _states(network, state, batch_shape, dtype) -> list[LayerState]:
     states = []
     for k, (one, layer) in enumerate(zip(state, network.layers)):
         where, size = f"`state[{k}]", layer.neuron.size
+        rest = layer.neuron.initial_state()
+        if jax.tree.structure(one.neuron) != jax.tree.structure(rest):
+            raise ValueError(
+                f"{where}.neuron` must be like what `initial_state` of "
+                f"`{type(layer.neuron).__name__}` gives, {jax.tree.structure(rest)}, "
+                f"got {jax.tree.structure(one.neuron)}."
+            )
+
+        def full(path, x):
+            name = f"{where}.neuron{jax.tree_util.keystr(path)}`"
+            return _batched(name, x, size, batch_shape, dtype)
+
+        pending = one.pending
+        if pending is not None:
+            pending = jnp.asarray(pending, dtype).reshape(batch, *pending.shape[-2:])
         states.append(
             LayerState(
-                _batched(f"{where}.v`", one.v, size, batch_shape, dtype),
-                _batched(f"{where}.i`", one.i, size, batch_shape, dtype),
+                jax.tree_util.tree_map_with_path(full, one.neuron),
                 flat(one.arriving, f"{where}.arriving`"),
                 flat(one.returning, f"{where}.returning`"),
+                pending,
             )
         )
     return states
@@ -208,18 +215,12 @@ def _drives(network, drive, batch_shape, dtype) -> list[Array | None]:
     ]
 
 
-def _capacity(spikes: Spikes | None) -> int:
-    return 0 if spikes is None else spikes.capacity
-
-
-def _first(code: Array, fault: Array, result: Any) -> Array:
-    """The code of a fault where there is one and none before."""
-    return jnp.where((code == 0) & fault, code_of(result), code)
-
-
-def _clipped(run: LayerRun) -> Array:
-    none = jnp.zeros_like(run.num_spikes)
-    return none if run.num_clipped is None else run.num_clipped
+def _each(runs: list[LayerOutcome], get: Callable, kind: type = object) -> tuple:
+    """Of each layer that spikes, if it is of a kind; else `None`."""
+    values = [get(r) for r in runs]
+    return tuple(
+        x if r.spikes and isinstance(x, kind) else None for r, x in zip(runs, values)
+    )
 
 
 def _check_record(record: Any, t0: Array, t1: Array, batch: int) -> Array:

@@ -2,10 +2,11 @@
 
 import equinox as eqx
 import equinox.internal as eqxi
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
-from ._spikes import Spikes
+from ._spikes import Frames, Spikes
 
 
 class RESULTS(eqxi.Enumeration):
@@ -53,16 +54,29 @@ class LayerState(eqx.Module):
 
     **Fields:**
 
-    - `v`, `i`: voltage and synaptic current, shape `[*batch, neurons]`.
+    - `neuron`: the state of the neurons, as their `initial_state` has it but with the
+        batch axes in front, `[*batch, neurons]`; for instance an `LIFState`.
     - `arriving`: spikes of the layer before that have not arrived yet (their arrival
         times in ms, and sources), or `None`.
     - `returning`: the same for the layer's own spikes on their way back to it.
+    - `pending`: on a time grid (`Clocked`) instead of these two what spikes in flight will
+        add to the currents in the next steps, shape `[*batch, steps, neurons]`, or `None`.
     """
 
-    v: Float[Array, "*batch neurons"]
-    i: Float[Array, "*batch neurons"]
+    neuron: PyTree[Float[Array, "*batch neurons"]]
     arriving: Spikes | None = None
     returning: Spikes | None = None
+    pending: Float[Array, "*batch steps neurons"] | None = None
+
+    @property
+    def v(self) -> Float[Array, "*batch neurons"]:
+        """The voltage, for neurons whose state has a field `v`."""
+        return self.neuron.v
+
+    @property
+    def i(self) -> Float[Array, "*batch neurons"]:
+        """The synaptic current, for neurons whose state has a field `i`."""
+        return self.neuron.i
 
 
 class Solution(eqx.Module):
@@ -70,7 +84,10 @@ class Solution(eqx.Module):
 
     **Fields:**
 
-    - `spikes`: for each layer the `Spikes` it emitted, `None` for one that never spikes.
+    - `spikes`: for each layer the `Spikes` it emitted, `None` for one that never spikes,
+        or if the run was on a time grid.
+    - `frames`: for each layer the `Frames` of a run on a time grid (`Clocked`), `None` for
+        one that never spikes, or if spike times are exact.
     - `num_spikes`: for each layer the number of spikes of each sample, shape `[*batch]`;
         more than the layer's capacity means that so many, or more, would be needed.
     - `num_clipped`: for each layer how many of these have their gradient bounded by
@@ -87,6 +104,7 @@ class Solution(eqx.Module):
     """
 
     spikes: tuple[Spikes | None, ...]
+    frames: tuple[Frames | None, ...]
     num_spikes: tuple[Int[Array, "*batch"] | None, ...]
     num_clipped: tuple[Int[Array, "*batch"] | None, ...]
     final_state: tuple[LayerState, ...]
@@ -100,14 +118,16 @@ class Solution(eqx.Module):
     def first_spike_times(self) -> Float[Array, "*batch neurons"]:
         """When each neuron of the last layer fires first, in ms; `+inf` if it is
         silent."""
-        spikes = self.spikes[-1]
-        if spikes is None:
-            raise ValueError(
-                "The last layer never spikes, so it has no `first_spike_times`: end the "
-                "network with `LIF`, or use `final_state`, `voltages` or "
-                "`max_voltages`."
-            )
-        return spikes.first(self.final_state[-1].v.shape[-1]).times
+        size = jax.tree.leaves(self.final_state[-1].neuron)[0].shape[-1]
+        if self.spikes[-1] is not None:
+            return self.spikes[-1].first(size).times
+        if self.frames[-1] is not None:
+            return self.frames[-1].first().times
+        raise ValueError(
+            "The last layer never spikes, so it has no `first_spike_times`: end the "
+            "network with neurons that do, as `LIF`, or use `final_state`, `voltages` or "
+            "`max_voltages`."
+        )
 
     @property
     def okay(self) -> Array:

@@ -203,6 +203,13 @@ class Frames(eqx.Module):
         make = jnp.vectorize(one, signature="(k),(k)->(s,n)")
         return cls(make(spikes.times, spikes.sources), dt, t0)
 
+    def first(self) -> "FirstSpikes":
+        """When each unit fires first: the start of its first step with a spike."""
+        fired = jnp.any(self.counts > 0, axis=-2)
+        step = jnp.argmax(self.counts > 0, axis=-2)
+        times = self.t0 + self.dt * step.astype(self.counts.dtype)
+        return FirstSpikes(jnp.where(fired, times, jnp.inf), fired)
+
     def to_spikes(self, capacity: int) -> Spikes:
         """One spike per count, placed at the start of its step. Several in one step and
         unit become as many spikes. Not for use under `jit`; a `ValueError` if a sample

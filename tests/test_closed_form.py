@@ -116,7 +116,7 @@ def test_flow_against_an_ode_solver():
     network = ej.Network([ej.Layer(dense(weight), neuron)])
     spikes = random_spikes(rng, 1, 20, INPUTS, T1)
     v, i = rng.normal(size=(2, 1, size))
-    state = (ej.LayerState(jnp.asarray(v), jnp.asarray(i)),)
+    state = (ej.LayerState(ej.LIFState(jnp.asarray(v), jnp.asarray(i))),)
     record = np.linspace(0, T1, 30)
     sol = run(network, spikes, state=state, record=record)
 
@@ -204,10 +204,10 @@ def test_a_spike_exactly_at_an_input_time(weight, back):
 def test_start_above_the_threshold():
     network = single_layer(np.ones((1, 3)), np.full((3, 3), 0.5))
     v, i = jnp.array([[0.5, 1.0, 1.5]]), jnp.array([[2.0, 3.0, 0.0]])
-    sol = run(network, spikes_at(np.inf), state=(ej.LayerState(v, i),))
+    sol = run(network, spikes_at(np.inf), state=(ej.LayerState(ej.LIFState(v, i)),))
     assert sorted(np.asarray(sol.spikes[0].sources[0, :2])) == [1, 2]
     np.testing.assert_array_equal(sol.spikes[0].times[0, :2], 0.0)
-    start = [jax.tree.map(lambda x: x[0], ej.LayerState(v, i))]
+    start = [jax.tree.map(lambda x: x[0], ej.LayerState(ej.LIFState(v, i)))]
     assert_like_reference(network, spikes_at(np.inf), sol, state=start)
 
 

@@ -65,7 +65,7 @@ def simulate(leaves: Leaves, sources: Array, adjoint) -> ej.Solution:
         capacity=CAPACITY,
     )
     spikes = ej.Spikes(leaves.times, sources)
-    state = (ej.LayerState(leaves.v, leaves.i),)
+    state = (ej.LayerState(ej.LIFState(leaves.v, leaves.i)),)
     return ej.simulate(
         ej.Network([layer]), spikes, T1, state=state, adjoint=adjoint, throw=False
     )

@@ -46,7 +46,7 @@ def first_spikes():
     v, i = grazing_states()
 
     def total(i):
-        state = (ej.LayerState(jnp.asarray(v, jnp.float32), i),)
+        state = (ej.LayerState(ej.LIFState(jnp.asarray(v, jnp.float32), i)),)
         times = ej.simulate(network, spikes, 50.0, state=state).first_spike_times
         return jnp.sum(jnp.where(jnp.isfinite(times), times, 0.0)), times
 
@@ -93,7 +93,9 @@ def test_max_jump_bounds_the_gradient_and_counts():
     v, i = grazing_states()
 
     def first(i, max_jump):
-        state = (ej.LayerState(jnp.full((1, 1), v[0, 0]), jnp.full((1, 1), i)),)
+        state = (
+            ej.LayerState(ej.LIFState(jnp.full((1, 1), v[0, 0]), jnp.full((1, 1), i))),
+        )
         adjoint = ej.Eventprop(max_jump=max_jump)
         sol = ej.simulate(network, spikes, 50.0, state=state, adjoint=adjoint)
         clipped = 0 if max_jump is None else sol.num_clipped[0][0]

@@ -28,7 +28,7 @@ def _toy(network, spikes):
         v = drive @ layer.connection.weight
         times = jnp.where(v > 1, 20 - 10 * jnp.log(jnp.where(v > 1, v, 1.0)), jnp.inf)
         out.append(ej.Spikes.from_dense(times))
-        states.append(ej.LayerState(v, v))
+        states.append(ej.LayerState(ej.LIFState(v, v)))
         fits = fits & (out[-1].count() <= layer.capacity)
     full = ej.RESULTS.capacity_exceeded
     codes = jnp.where(fits, ej.RESULTS.successful._value, full._value)

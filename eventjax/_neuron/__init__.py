@@ -1,2 +1,5 @@
-from ._base import AbstractNeuron as AbstractNeuron
+from ._base import (
+    AbstractClosedForm as AbstractClosedForm,
+    AbstractNeuron as AbstractNeuron,
+)
 from ._lif import LeakyIntegrator as LeakyIntegrator, LIF as LIF, LIFState as LIFState

@@ -42,6 +42,21 @@ class AbstractNeuron(eqx.Module):
         """The state just after a spike."""
 
 
+class AbstractClosedForm(AbstractNeuron):
+    """Neurons whose course between events has a closed form. `ClosedForm` needs both
+    methods; `Clocked` takes its steps with `flow`."""
+
+    @abc.abstractmethod
+    def flow(self, state: PyTree, drive: Any, dt: Any) -> PyTree:
+        """The state after a time `dt`, shape `[]` or `[neurons]`, without events."""
+
+    @abc.abstractmethod
+    def crossing(self, state: PyTree, drive: Any, dt: Any) -> Float[Array, " neurons"]:
+        """When `threshold` first reaches zero within `[0, dt]`, to the last bits; 0 where
+        it stands at zero or above, `+inf` where it does not. Not to be differentiated:
+        what a spike time depends on is the solver's business."""
+
+
 def check_parameter(name: str, value: Any, size: int, positive: bool = False) -> Any:
     """A parameter as a float or an array of shape `()` or `[size]`, or a `ValueError`.
     Values are checked where they are known; `simulate` checks those that are traced."""

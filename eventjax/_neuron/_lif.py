@@ -7,7 +7,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ._base import AbstractNeuron, check_parameter, Parameter
+from ._base import AbstractClosedForm, check_parameter, Parameter
+from ._lif_crossing import first_crossing
+from ._lif_flow import Flow, propagate, Steps, Taus
 
 
 class LIFState(eqx.Module):
@@ -31,7 +33,20 @@ def _leaky_flow(neuron: "LIF | LeakyIntegrator", state: LIFState, drive: Any):
     return LIFState(v_dot, -state.i / neuron.tau_syn)
 
 
-class LIF(AbstractNeuron):
+def _taus(neuron: "LIF | LeakyIntegrator", state: LIFState, drive: Any) -> Taus:
+    array = lambda x: jnp.asarray(x, state.v.dtype)
+    bias = array(neuron.bias) + drive
+    return Taus(array(neuron.tau_mem), array(neuron.tau_syn), bias)
+
+
+def _flow(neuron: "LIF | LeakyIntegrator", state: LIFState, drive: Any, dt: Any):
+    taus = _taus(neuron, state, drive)
+    steps = Steps.of(jnp.asarray(dt, state.v.dtype), taus)
+    new = propagate(Flow(state.v, state.i), steps, taus.bias)
+    return LIFState(new.v, new.i)
+
+
+class LIF(AbstractClosedForm):
     r"""Leaky integrate-and-fire neurons with exponential synaptic currents.
 
     $$\tau_{mem} \dot V = -V + I + b, \qquad \tau_{syn} \dot I = -I$$
@@ -104,8 +119,22 @@ class LIF(AbstractNeuron):
         v = jnp.broadcast_to(jnp.asarray(self.v_reset, state.v.dtype), state.v.shape)
         return LIFState(v, state.i)
 
+    def flow(self, state: LIFState, drive: Any, dt: Any) -> LIFState:
+        return _flow(self, state, drive, dt)
 
-class LeakyIntegrator(AbstractNeuron):
+    def crossing(self, state: LIFState, drive: Any, dt: Any) -> Array:
+        taus = jax.tree.map(
+            lambda x: jnp.broadcast_to(x, state.v.shape), _taus(self, state, drive)
+        )
+        dt = jnp.broadcast_to(jnp.asarray(dt, state.v.dtype), state.v.shape)
+        threshold = jnp.broadcast_to(
+            jnp.asarray(self.v_threshold, state.v.dtype), state.v.shape
+        )
+        found, time = first_crossing(state.v, state.i, dt, taus, threshold)
+        return jnp.where(found, time, jnp.inf)
+
+
+class LeakyIntegrator(AbstractClosedForm):
     """The same equations as `LIF` without threshold: a readout that never spikes.
 
     **Arguments:** `size`, `tau_mem`, `tau_syn` and `bias` as for `LIF`.
@@ -138,3 +167,9 @@ class LeakyIntegrator(AbstractNeuron):
 
     def reset(self, t: Any, state: LIFState) -> LIFState:
         return state
+
+    def flow(self, state: LIFState, drive: Any, dt: Any) -> LIFState:
+        return _flow(self, state, drive, dt)
+
+    def crossing(self, state: LIFState, drive: Any, dt: Any) -> Array:
+        return jnp.full_like(state.v, jnp.inf)
