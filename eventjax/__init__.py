@@ -32,7 +32,11 @@ from ._solution import (
     RESULTS as RESULTS,
     Solution as Solution,
 )
-from ._solver import AbstractSolver as AbstractSolver, ClosedForm as ClosedForm
+from ._solver import (
+    AbstractSolver as AbstractSolver,
+    ClosedForm as ClosedForm,
+    DiffraxEvent as DiffraxEvent,
+)
 from ._spikes import FirstSpikes as FirstSpikes, Frames as Frames, Spikes as Spikes
 
 

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ._connection import AbstractConnection
 from ._network import Layer
 from ._neuron import LeakyIntegrator, LIF
 from ._solution import LayerState
+from ._solver._event_problem import EventProblem
 from ._solver._problem import LayerProblem
 from ._spikes import sort_events, Spikes
 
@@ -104,6 +106,62 @@ def make_problem(
         times=arrivals.times,
         index=arrivals.sources,
     )
+
+
+def _cast(tree: PyTree, dtype: Any) -> PyTree:
+    def one(x):
+        return x.astype(dtype) if eqx.is_inexact_array(x) else x
+
+    return jax.tree.map(one, tree)
+
+
+def make_event_problem(
+    layer: Layer,
+    arrivals: Spikes,
+    state: LayerState,
+    drive: Array | None,
+    t0: Array,
+    t1: Array,
+    record: Float[Array, "batch times"] | None,
+) -> tuple[EventProblem, Int[Array, "batch times"] | None]:
+    """What solving any neurons event by event takes; and for each time of record its place
+    among all of them in ascending order."""
+    neuron, dtype = layer.neuron, t1.dtype
+    batch = arrivals.times.shape[0]
+    rows = _matrix(layer.connection, dtype)
+    recurrent = delay = None
+    if layer.recurrent is not None:
+        recurrent = _matrix(layer.recurrent, dtype)
+        delays = layer.recurrent.delays()
+        delay = jnp.asarray(0.0 if delays is None else delays, dtype)
+        delay = jnp.broadcast_to(delay, (neuron.size,))
+        if state.returning is not None:
+            rows = jnp.concatenate([rows, recurrent])
+    marker = rows.shape[0]
+    rows = jnp.pad(rows, ((0, 1), (0, 0)))
+    order, num_records = None, 0
+    if record is not None:
+        num_records = record.shape[1]
+        places = jnp.argsort(record, axis=1, stable=True).astype(jnp.int32)
+        order = jnp.argsort(places, axis=1).astype(jnp.int32)
+        times = jnp.take_along_axis(record, places, axis=1)
+        arrivals = arrivals.merge(Spikes(times, jnp.full(times.shape, marker)))
+    if drive is None:
+        drive = jnp.zeros((batch, neuron.size), dtype)
+    problem = EventProblem(
+        neuron=_cast(neuron, dtype),
+        rows=rows,
+        recurrent=recurrent,
+        recurrent_delay=delay,
+        drive=drive,
+        state=state.neuron,
+        t0=t0,
+        t1=t1,
+        times=arrivals.times,
+        index=arrivals.sources.astype(jnp.int32),
+        num_records=num_records,
+    )
+    return problem, order
 
 
 def _later(

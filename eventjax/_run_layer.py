@@ -12,12 +12,15 @@ from ._layer_problem import (
     final_layer_state,
     is_leaky,
     layer_arrivals,
+    make_event_problem,
     make_problem,
 )
 from ._network import Layer
-from ._neuron import LIFState
+from ._neuron import has_closed_form, LeakyIntegrator, LIFState
 from ._solution import LayerState, RESULTS
 from ._solver import AbstractSolver, ClosedForm
+from ._solver._event_problem import EventRun, never_spikes
+from ._solver._flow_engine import FlowEngine
 from ._solver._problem import LayerRun
 from ._solver._voltage import max_voltages, voltages_at
 from ._spikes import Frames, Spikes
@@ -60,18 +63,17 @@ def run_layer(
     """Run one layer on what the layer before gives.
 
     Raises a `ValueError` if neuron, solver and adjoint do not work together."""
-    if isinstance(solver, ClosedForm) and is_leaky(layer):
-        return _run_leaky(
-            layer, given, state, drive, t0, t1, record, solver, adjoint, is_first
-        )
-    if isinstance(solver, ClosedForm):
+    adjoint.check(solver)
+    if record is not None and not hasattr(state.neuron, "v"):
         raise ValueError(
-            f"`ClosedForm` has no closed form for `{type(layer.neuron).__name__}`."
+            f"`record` asks for voltages, but the state of `{type(layer.neuron).__name__}` "
+            "has no field `v`: name its voltage so, or leave out `record`."
         )
-    raise ValueError(
-        f"`{type(adjoint).__name__}` does not work with the solver "
-        f"`{type(solver).__name__}`: use `ClosedForm()`."
-    )
+    if isinstance(solver, ClosedForm) and is_leaky(layer):
+        run = _run_leaky
+    else:
+        run = _run_events
+    return run(layer, given, state, drive, t0, t1, record, solver, adjoint, is_first)
 
 
 def _run_leaky(
@@ -80,7 +82,7 @@ def _run_leaky(
     """The fast path for LIF neurons and leaky integrators in closed form."""
     arrivals = layer_arrivals(layer, given, state)
     problem = make_problem(layer, arrivals, state, drive, t0, t1)
-    run: LayerRun = adjoint.run_layer(solver, problem, layer.capacity)
+    run: LayerRun = adjoint.run_leaky(problem, layer.capacity)
     out, neuron_state = Spikes(run.times, run.sources), LIFState(run.v, run.i)
     can_be_late = is_first or layer.connection.delays() is not None
     room = max(given.capacity, _capacity(state.arriving))
@@ -100,5 +102,53 @@ def _run_leaky(
         state=end,
         voltages=None if record is None else voltages_at(record, problem, run),
         max_voltages=None if spikes else max_voltages(problem),
+        code=code,
+    )
+
+
+def _max_voltages(layer, arrivals, state, drive, t0, t1) -> Array | None:
+    """Of leaky integrators: in closed form whatever the solver, since nothing that they
+    depend on is left to solve once their input is known."""
+    if not isinstance(layer.neuron, LeakyIntegrator):
+        return None
+    return max_voltages(make_problem(layer, arrivals, state, drive, t0, t1))
+
+
+def _run_events(
+    layer, given, state, drive, t0, t1, record, solver, adjoint, is_first
+) -> LayerOutcome:
+    """Any neurons, event by event."""
+    dtype = t1.dtype
+    engine = FlowEngine() if isinstance(solver, ClosedForm) else solver.engine(dtype)
+    if isinstance(solver, ClosedForm) and not has_closed_form(layer.neuron):
+        raise ValueError(
+            f"`ClosedForm` has no closed form for `{type(layer.neuron).__name__}`: use "
+            "the solver `DiffraxEvent()` or `Clocked(dt)`."
+        )
+    arrivals = layer_arrivals(layer, given, state)
+    problem, order = make_event_problem(layer, arrivals, state, drive, t0, t1, record)
+    run: EventRun = adjoint.run_events(problem, engine, layer.capacity)
+    out = Spikes(run.times, run.sources)
+    can_be_late = is_first or layer.connection.delays() is not None
+    room = max(given.capacity, _capacity(state.arriving))
+    end, full = final_layer_state(
+        layer, out, run.state, arrivals, room, t1, can_be_late
+    )
+    code = jnp.zeros(run.num_spikes.shape, jnp.int32)
+    code = _first(code, run.failed, RESULTS.no_convergence)
+    code = _first(code, full, RESULTS.in_flight_exceeded)
+    code = _first(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
+    code = _first(code, run.exhausted, RESULTS.max_steps_exceeded)
+    voltages = None
+    if record is not None:
+        voltages = jnp.take_along_axis(run.voltages, order[:, :, None], axis=1)
+    return LayerOutcome(
+        out=out,
+        spikes=not never_spikes(layer.neuron),
+        num_spikes=run.num_spikes,
+        num_clipped=jnp.zeros_like(run.num_spikes),
+        state=end,
+        voltages=voltages,
+        max_voltages=_max_voltages(layer, arrivals, state, drive, t0, t1),
         code=code,
     )

@@ -43,6 +43,15 @@ class RESULTS(eqxi.Enumeration):
         "More spikes are in flight at `t1` than the state can hold. Give the layer a "
         "larger `capacity`, or the input spikes a larger one."
     )
+    no_convergence = (
+        "The solver could not take a step within its tolerances. Is the neuron's "
+        "`vector_field` finite, also beyond its threshold? Larger `rtol` and `atol`, or a "
+        "solver for stiff equations, may help."
+    )
+    max_steps_exceeded = (
+        "A sample needed more steps than `max_steps` of the solver allows. Give a larger "
+        "`max_steps`, or larger `rtol` and `atol`."
+    )
     nonfinite_gradients = (
         "Gradients are not finite: a spike grazes the threshold. `Eventprop(max_jump=...)` "
         "bounds its gradient."

@@ -6,10 +6,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .._solver import AbstractSolver, ClosedForm
+from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
+from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
 from .._solver._problem import LayerProblem, LayerRun
-from ._base import AbstractAdjoint
+from ._base import AbstractAdjoint, refuse
 from ._direct_crossing import crossing, flow
+from ._event_adjoint import event_direct
 
 
 class _Sample(eqx.Module):
@@ -210,12 +212,14 @@ class Direct(AbstractAdjoint):
     capacity, and in reverse mode memory for each of them: for small networks and tests.
     """
 
-    def run_layer(
-        self, solver: AbstractSolver, problem: LayerProblem, capacity: int
-    ) -> LayerRun:
-        if not isinstance(solver, ClosedForm):
-            raise ValueError(
-                f"`Direct` does not work with the solver `{type(solver).__name__}`: "
-                "use `ClosedForm()`."
-            )
+    def check(self, solver: AbstractSolver) -> None:
+        if not isinstance(solver, (ClosedForm, DiffraxEvent)):
+            refuse(self, solver, "`ClosedForm()` or `DiffraxEvent()`")
+
+    def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
         return direct_run(problem, capacity)
+
+    def run_events(
+        self, problem: EventProblem, engine: AbstractEngine, capacity: int
+    ) -> EventRun:
+        return event_direct(problem, engine, capacity)

@@ -2,11 +2,13 @@ import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
 
-from .._solver import AbstractSolver, ClosedForm
+from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
 from .._solver._chunked import neurons_of, solve, Trace
+from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
 from .._solver._problem import LayerProblem, LayerRun
-from ._base import AbstractAdjoint
+from ._base import AbstractAdjoint, refuse
 from ._equations import backward, Cotangents, credible_slope, smallest_slope
+from ._event_adjoint import event_eventprop
 
 
 # Gradients go to the first argument only. `fixed` is (t0, t1, index).
@@ -97,16 +99,24 @@ class Eventprop(AbstractAdjoint):
                 f"or `None` for exact gradients; got {self.max_jump}."
             )
 
-    def run_layer(
-        self, solver: AbstractSolver, problem: LayerProblem, capacity: int
-    ) -> LayerRun:
-        if not isinstance(solver, ClosedForm):
-            raise ValueError(
-                f"`Eventprop` does not work with the solver `{type(solver).__name__}`: "
-                "use `ClosedForm()`."
-            )
+    def check(self, solver: AbstractSolver) -> None:
+        if not isinstance(solver, (ClosedForm, DiffraxEvent)):
+            refuse(self, solver, "`ClosedForm()` or `DiffraxEvent()`")
+
+    def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
         # Integers that come out of a sort carry an empty tangent.
         index = lax.stop_gradient(problem.index)
         fixed = problem.t0, problem.t1, index
         problem = eqx.tree_at(_fixed, problem, (None, None, None))
         return _run(problem, fixed=fixed, capacity=capacity, max_jump=self.max_jump)
+
+    def run_events(
+        self, problem: EventProblem, engine: AbstractEngine, capacity: int
+    ) -> EventRun:
+        if self.max_jump is not None:
+            raise ValueError(
+                "`max_jump` bounds the jumps of `LIF` neurons under `ClosedForm` only, "
+                f"got {type(problem.neuron).__name__} neurons that are solved event by "
+                "event: use `Eventprop()`."
+            )
+        return event_eventprop(problem, engine, capacity)

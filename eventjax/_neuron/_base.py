@@ -57,6 +57,10 @@ class AbstractClosedForm(AbstractNeuron):
         what a spike time depends on is the solver's business."""
 
 
+def has_closed_form(neuron: AbstractNeuron) -> bool:
+    return isinstance(neuron, AbstractClosedForm)
+
+
 def check_parameter(name: str, value: Any, size: int, positive: bool = False) -> Any:
     """A parameter as a float or an array of shape `()` or `[size]`, or a `ValueError`.
     Values are checked where they are known; `simulate` checks those that are traced."""

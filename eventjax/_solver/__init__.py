@@ -1,2 +1,3 @@
 from ._base import AbstractSolver as AbstractSolver
 from ._closed_form import ClosedForm as ClosedForm
+from ._diffrax_event import DiffraxEvent as DiffraxEvent
