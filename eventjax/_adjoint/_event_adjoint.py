@@ -76,4 +76,5 @@ def event_direct(
     problem: EventProblem, engine: AbstractEngine, capacity: int
 ) -> EventRun:
     """Run a layer by operations that JAX differentiates, forwards or backwards."""
+    engine = engine.any_mode()
     return solve_events(problem, engine, capacity, differentiable=True)[0]

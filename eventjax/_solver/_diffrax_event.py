@@ -4,9 +4,37 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 import optimistix as optx
+from jax.core import Tracer
+from jaxtyping import Array, Float
 
 from ._base import AbstractSolver
 from ._runge_kutta import RungeKuttaEngine
+
+
+_OPEN = "_UseStepSizeTol"
+
+
+def _is_known(value: Any) -> bool:
+    return value is not None and not isinstance(value, Tracer)
+
+
+def _with_tolerances(solver: Any, controller: Any) -> Any:
+    """An implicit solver's root finder takes what it leaves open from the step size
+    controller, as in `diffrax.diffeqsolve`."""
+    if not isinstance(solver, diffrax.AbstractImplicitSolver):
+        return solver
+
+    def open_ones(finder):
+        # The mark is a constant of Diffrax's, in a module that has no public name.
+        names = ("rtol", "atol", "norm")
+        return [x for x in names if type(getattr(finder, x)).__name__ == _OPEN]
+
+    names = open_ones(solver.root_finder)
+    return eqx.tree_at(
+        lambda s: [getattr(s.root_finder, x) for x in names],
+        solver,
+        [getattr(controller, x) for x in names],
+    )
 
 
 class DiffraxEvent(AbstractSolver):
@@ -21,7 +49,8 @@ class DiffraxEvent(AbstractSolver):
         stiff neurons `diffrax.Kvaerno5()`.
     - `rtol`, `atol`: tolerances of each step for the state, the largest error of any
         neuron counting. By default both 1e-8 in double and 1e-5 in single precision, which
-        makes spike times of common neurons right to 1e-6 ms in double precision.
+        makes spike times of common neurons right to 1e-6 ms in double precision. Arrays can
+        be changed without a new compilation.
     - `root_finder`: an Optimistix root finder that brackets a crossing on a step's dense
         output, in parts of the step. What it finds is improved by Newton steps with the
         Runge-Kutta method itself, so it need not be exact.
@@ -33,8 +62,8 @@ class DiffraxEvent(AbstractSolver):
     """
 
     solver: diffrax.AbstractAdaptiveSolver
-    rtol: float | None = eqx.field(static=True)
-    atol: float | None = eqx.field(static=True)
+    rtol: Float[Array, ""] | float | None
+    atol: Float[Array, ""] | float | None
     root_finder: optx.AbstractRootFinder
     max_steps: int = eqx.field(static=True)
 
@@ -42,8 +71,8 @@ class DiffraxEvent(AbstractSolver):
         self,
         solver: diffrax.AbstractSolver = diffrax.Tsit5(),
         *,
-        rtol: float | None = None,
-        atol: float | None = None,
+        rtol: Float[Array, ""] | float | None = None,
+        atol: Float[Array, ""] | float | None = None,
         root_finder: optx.AbstractRootFinder = optx.Bisection(rtol=1e-3, atol=1e-3),
         max_steps: int = 4096,
     ):
@@ -53,7 +82,7 @@ class DiffraxEvent(AbstractSolver):
                 "not: take for instance `diffrax.Tsit5()`."
             )
         for name, value in (("rtol", rtol), ("atol", atol)):
-            if value is not None and not value > 0:
+            if _is_known(value) and not value > 0:
                 raise ValueError(f"`{name}` must be positive, got {value}.")
         if max_steps < 1:
             raise ValueError(f"`max_steps` must be at least 1, got {max_steps}.")
@@ -72,13 +101,12 @@ class DiffraxEvent(AbstractSolver):
         finest = 8 * float(jnp.finfo(dtype).eps)
         default = 1e-8 if finest < 1e-8 else 1e-5
         rtol = default if self.rtol is None else self.rtol
-        if rtol < finest:
+        if _is_known(rtol) and rtol < finest:
             raise ValueError(
                 f"`rtol` is {rtol}, which {jnp.dtype(dtype).name} cannot resolve: give "
                 f"at least {finest:.1g}, or use float64."
             )
         atol = default if self.atol is None else self.atol
         controller = diffrax.PIDController(rtol=rtol, atol=atol, norm=optx.max_norm)
-        return RungeKuttaEngine(
-            self.solver, controller, self.root_finder, self.max_steps
-        )
+        solver = _with_tolerances(self.solver, controller)
+        return RungeKuttaEngine(solver, controller, self.root_finder, self.max_steps)

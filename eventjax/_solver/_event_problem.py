@@ -42,6 +42,10 @@ class AbstractEngine(eqx.Module):
         """The state after `h`, to be differentiated."""
 
     @abc.abstractmethod
+    def any_mode(self) -> "AbstractEngine":
+        """The same, with an `advance` that can be differentiated forwards as well."""
+
+    @abc.abstractmethod
     def max_steps(self, num_events: int) -> int:
         """A bound on the number of steps, where `num_events` is one on that of events."""
 

@@ -29,5 +29,8 @@ class FlowEngine(AbstractEngine):
     def advance(self, neuron, t, state: PyTree, drive, h) -> PyTree:
         return neuron.flow(state, drive, h)
 
+    def any_mode(self) -> "FlowEngine":
+        return self
+
     def max_steps(self, num_events: int) -> int:
         return num_events

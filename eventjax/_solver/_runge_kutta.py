@@ -8,6 +8,7 @@ the dense output; Newton steps with the Runge-Kutta method itself, from the star
 step, then give the spike time the accuracy of the method.
 """
 
+import dataclasses
 from typing import Any
 
 import diffrax
@@ -54,6 +55,12 @@ class RungeKuttaEngine(AbstractEngine):
     controller: diffrax.PIDController
     root_finder: optx.AbstractRootFinder
     most: int = eqx.field(static=True)
+    # How the stages are looped over where steps are differentiated: "checkpointed" is for
+    # reverse mode only, "bounded" for any.
+    loop: str = eqx.field(static=True, default="checkpointed")
+
+    def any_mode(self) -> "RungeKuttaEngine":
+        return dataclasses.replace(self, loop="bounded")
 
     def start(self, neuron, t0, t1, state, drive) -> _Memory:
         args = neuron, drive
@@ -63,16 +70,21 @@ class RungeKuttaEngine(AbstractEngine):
         )
         return _Memory(first - t0, controller)
 
-    def _solve(self, t, state, args, h):
+    def solve(self, t, state, args, h, loop: str = "lax"):
         """One step of the method: the state after it, the error and dense output."""
-        memory = self.solver.init(_TERM, t, t + h, state, args)
-        after, error, dense, _, _ = self.solver.step(
+        solver: Any = self.solver
+        if hasattr(solver, "scan_kind"):
+            solver = eqx.tree_at(
+                lambda s: s.scan_kind, solver, loop, is_leaf=lambda x: x is None
+            )
+        memory = solver.init(_TERM, t, t + h, state, args)
+        after, error, dense, _, _ = solver.step(
             _TERM, t, t + h, state, args, memory, False
         )
         return after, error, dense
 
     def advance(self, neuron, t, state, drive, h) -> PyTree:
-        return self._solve(t, state, (neuron, drive), h)[0]
+        return self.solve(t, state, (neuron, drive), h, self.loop)[0]
 
     def max_steps(self, num_events: int) -> int:
         return self.most
@@ -85,7 +97,7 @@ class RungeKuttaEngine(AbstractEngine):
         standing = jnp.any(mask)
         whole = jnp.minimum(memory.dt, limit - t)
         h = jnp.where(standing, 0.0, whole)
-        after, error, dense = self._solve(t, state, args, h)
+        after, error, dense = self.solve(t, state, args, h)
         with jax.numpy_dtype_promotion("standard"):
             keep, start, end, _, controller, _ = self.controller.adapt_step_size(
                 t,
@@ -224,18 +236,17 @@ class _Course(eqx.Module):
         who = jnp.argmin(nearest)
 
         def improve(_, carry):
-            part, _ = carry
-            after = self.engine._solve(self.t, self.state, self.args, part * self.h)[0]
+            part = carry[0]
+            after = self.engine.solve(self.t, self.state, self.args, part * self.h)[0]
             gap, slope = self.condition(part, after)
             step = -gap[who] / jnp.where(slope[who] > 0, slope[who], jnp.inf)
-            return jnp.clip(part + step, 0.0, 1.0), after
+            return jnp.clip(part + step, 0.0, 1.0), part, after
 
-        part, _ = lax.fori_loop(0, _NEWTON_STEPS, improve, (part, self.after))
-        h = part * self.h
-        after = self.engine._solve(self.t, self.state, self.args, h)[0]
+        start = part, part, self.after
+        _, part, after = lax.fori_loop(0, _NEWTON_STEPS + 1, improve, start)
         gap, _ = self.condition(part, after)
         mask = (gap >= 0) | (jnp.arange(gap.shape[0]) == who)
-        return h, after, mask
+        return part * self.h, after, mask
 
 
 def _peaks(gap: Array, slope: Array) -> tuple[Array, Array]:
