@@ -15,12 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._solver._event_loop import bring, Carry, places_of, Steps
-from .._solver._event_problem import (
-    AbstractEngine,
-    EventProblem,
-    is_spike,
-    never_spikes,
-)
+from .._solver._event_problem import AbstractEngine, EventProblem, never_spikes
 from .._solver._event_step import ARRIVAL, batched_step, Given, NONE, RECORD
 
 
@@ -102,20 +97,19 @@ def _pass_step(
         seen = voltages[sample, jnp.maximum(record, 0)]
         v = state_bar.v + jnp.where(is_record[:, None], seen, 0.0)
         state_bar = eqx.tree_at(lambda s: s.v, state_bar, v)
-    emitted = mask & jax.vmap(lambda s: is_spike(problem.neuron, s))(here.state)
-    place = places_of(emitted, here.count, at.spikes.shape[1])
-    spike_bar = at.spikes.at[sample[:, None], place].get(mode="fill", fill_value=0.0)
-    spike_bar = jnp.where(emitted, spike_bar, 0.0)
-
     arrays, rest = eqx.partition(problem.neuron, eqx.is_inexact_array)
 
     def run(arrays, drive, t, state, row, target):
         neuron = eqx.combine(arrays, rest)
         given = Given(neuron, drive, t, state, row, target)
         done = batched_step(given, decision, engine, silent)
-        return done.t, done.state, done.spike_times
+        return (done.t, done.state, done.spike_times), done.emitted
 
-    _, pull = jax.vjp(run, arrays, problem.drive, here.t, here.state, row, target)
+    given = arrays, problem.drive, here.t, here.state, row, target
+    _, pull, emitted = jax.vjp(run, *given, has_aux=True)
+    place = places_of(emitted, here.count, at.spikes.shape[1])
+    spike_bar = at.spikes.at[sample[:, None], place].get(mode="fill", fill_value=0.0)
+    spike_bar = jnp.where(emitted, spike_bar, 0.0)
     bars = pull((at.t, state_bar, spike_bar))
     neuron_bar, drive_bar, t_bar, before, row_bar, target_bar = bars
 

@@ -14,7 +14,6 @@ from ._event_problem import (
     Attempt,
     EventProblem,
     EventRun,
-    is_spike,
     never_spikes,
 )
 from ._event_step import (
@@ -177,8 +176,7 @@ def _body(
     after = None if differentiable else attempt.state
     done = batched_step(given, decision, engine, silent, after)
 
-    emitted = mask & jax.vmap(lambda s: is_spike(problem.neuron, s))(carry.state)
-    new_own = own if silent else _emit(own, emitted, done.spike_times)
+    new_own = own if silent else _emit(own, done.emitted, done.spike_times)
     if problem.recurrent is not None:
         slots = jnp.arange(capacity, dtype=jnp.int32)[None]
         back = (kind == ARRIVAL) & ~decision.is_input

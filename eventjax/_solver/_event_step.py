@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._neuron import AbstractNeuron
-from ._event_problem import AbstractEngine, threshold_and_slope
+from ._event_problem import AbstractEngine, is_spike, threshold_and_slope
 
 
 # What a step ends with.
@@ -44,7 +44,9 @@ class Given(eqx.Module):
 class Done(eqx.Module):
     t: Float[Array, "*batch"]
     state: PyTree
-    spike_times: Float[Array, "*batch neurons"]  # right for those in the mask
+    # Who spikes, and when. An event of the mask need not be a spike.
+    emitted: Bool[Array, "*batch neurons"]
+    spike_times: Float[Array, "*batch neurons"]
 
 
 def _along(state: PyTree, flow: PyTree, dt: Array) -> PyTree:
@@ -103,13 +105,15 @@ def step(
         state = engine.advance(given.neuron, given.t, given.state, given.drive, h)
     t = jnp.where(to_target, given.target, given.t + h)
     times = jnp.broadcast_to(t, given.drive.shape)
+    emitted = decision.mask
     if not silent:
+        emitted = emitted & is_spike(given.neuron, state)
         state, times = _spike(given, t, state, decision)
     received = given.neuron.receive(state, given.row)
     state = _where(kind == ARRIVAL, received, state)
     idle = kind == NONE
     state = _where(idle, given.state, state)
-    return Done(jnp.where(idle, given.t, t), state, times)
+    return Done(jnp.where(idle, given.t, t), state, emitted, times)
 
 
 def batched_step(
