@@ -22,9 +22,22 @@ from ._network import Layer as Layer, Network as Network
 from ._neuron import (
     AbstractClosedForm as AbstractClosedForm,
     AbstractNeuron as AbstractNeuron,
+    ALIF as ALIF,
+    ALIFState as ALIFState,
+    DeltaLIF as DeltaLIF,
+    DeltaQIF as DeltaQIF,
+    EIF as EIF,
+    GatedUnit as GatedUnit,
+    has_closed_form as has_closed_form,
+    Izhikevich as Izhikevich,
+    IzhikevichState as IzhikevichState,
     LeakyIntegrator as LeakyIntegrator,
     LIF as LIF,
     LIFState as LIFState,
+    QIF as QIF,
+    Refractory as Refractory,
+    RefractoryState as RefractoryState,
+    VoltageState as VoltageState,
 )
 from ._simulate import simulate as simulate
 from ._solution import (

@@ -1,6 +1,18 @@
+from ._alif import ALIF as ALIF, ALIFState as ALIFState
 from ._base import (
     AbstractClosedForm as AbstractClosedForm,
     AbstractNeuron as AbstractNeuron,
     has_closed_form as has_closed_form,
 )
+from ._delta_lif import DeltaLIF as DeltaLIF, VoltageState as VoltageState
+from ._delta_qif import DeltaQIF as DeltaQIF
+from ._eif import EIF as EIF
+from ._gated_unit import GatedUnit as GatedUnit
+from ._izhikevich import Izhikevich as Izhikevich, IzhikevichState as IzhikevichState
 from ._lif import LeakyIntegrator as LeakyIntegrator, LIF as LIF, LIFState as LIFState
+from ._qif import QIF as QIF
+from ._refractory import (
+    has_closed_form as has_closed_form,
+    Refractory as Refractory,
+    RefractoryState as RefractoryState,
+)

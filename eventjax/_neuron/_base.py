@@ -81,3 +81,39 @@ def check_parameter(name: str, value: Any, size: int, positive: bool = False) ->
             kind = "positive and finite" if positive else "finite"
             raise ValueError(f"`{name}` must be {kind}, got {value}.")
     return value
+
+
+def known(*values: Any) -> bool:
+    """Whether the values are there now, not only when a compiled program runs."""
+    return not any(isinstance(x, Tracer) for x in values)
+
+
+def check_below(low_name: str, low: Any, high_name: str, high: Any, why: str) -> None:
+    """A `ValueError` unless one parameter is below another; those that are traced pass."""
+    if known(low, high) and not np.all(np.asarray(low) < np.asarray(high)):
+        raise ValueError(
+            f"`{low_name}` must be below `{high_name}`, {why}; got {low} and {high}."
+        )
+
+
+def check_reset(v_reset: Any, v_threshold: Any) -> None:
+    """A `ValueError` unless the reset is below the threshold."""
+    why = "or a neuron would spike without end"
+    check_below("v_reset", v_reset, "v_threshold", v_threshold, why)
+
+
+def rest(neuron: AbstractNeuron) -> Float[Array, " neurons"]:
+    """Zeros of the float type of a neuron's parameters."""
+    arrays = (x for x in jax.tree.leaves(neuron) if eqx.is_array(x))
+    dtype = jnp.result_type(*arrays, jax.dtypes.canonicalize_dtype(float))
+    return jnp.zeros(neuron.size, dtype)
+
+
+def parameters(neuron: AbstractNeuron, like: Array) -> Any:
+    """The neuron with all parameters as arrays of the float type of `like`."""
+    return jax.tree.map(lambda x: jnp.asarray(x, like.dtype), neuron)
+
+
+def full(value: Array, like: Array) -> Array:
+    """A parameter as an array of the shape and float type of `like`."""
+    return jnp.broadcast_to(jnp.asarray(value, like.dtype), like.shape)

@@ -3,11 +3,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ._base import AbstractClosedForm, check_parameter, Parameter
+from ._base import AbstractClosedForm, check_parameter, check_reset, Parameter, rest
 from ._lif_crossing import first_crossing
 from ._lif_flow import Flow, propagate, Steps, Taus
 
@@ -20,11 +18,7 @@ class LIFState(eqx.Module):
 
 
 def _rest(neuron: "LIF | LeakyIntegrator") -> LIFState:
-    dtype = jnp.result_type(
-        *(x for x in jax.tree.leaves(neuron) if eqx.is_array(x)),
-        jax.dtypes.canonicalize_dtype(float),
-    )
-    zeros = jnp.zeros(neuron.size, dtype)
+    zeros = rest(neuron)
     return LIFState(zeros, zeros)
 
 
@@ -95,13 +89,7 @@ class LIF(AbstractClosedForm):
         self.v_threshold = check_parameter("v_threshold", v_threshold, size)
         self.v_reset = check_parameter("v_reset", v_reset, size)
         self.bias = check_parameter("bias", bias, size)
-        bounds = self.v_threshold, self.v_reset
-        if not any(isinstance(x, Tracer) for x in bounds):
-            if not np.all(np.asarray(self.v_reset) < np.asarray(self.v_threshold)):
-                raise ValueError(
-                    "`v_reset` must be below `v_threshold`, or a neuron would spike "
-                    f"without end; got {self.v_reset} and {self.v_threshold}."
-                )
+        check_reset(self.v_reset, self.v_threshold)
 
     def initial_state(self) -> LIFState:
         return _rest(self)
