@@ -2,7 +2,6 @@ from ._alif import ALIF as ALIF, ALIFState as ALIFState
 from ._base import (
     AbstractClosedForm as AbstractClosedForm,
     AbstractNeuron as AbstractNeuron,
-    has_closed_form as has_closed_form,
 )
 from ._delta_lif import DeltaLIF as DeltaLIF, VoltageState as VoltageState
 from ._delta_qif import DeltaQIF as DeltaQIF

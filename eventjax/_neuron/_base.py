@@ -1,6 +1,7 @@
 """What a neuron is: an ODE between spikes, and three rules for what happens at them."""
 
 import abc
+import functools as ft
 from typing import Any
 
 import equinox as eqx
@@ -57,10 +58,6 @@ class AbstractClosedForm(AbstractNeuron):
         what a spike time depends on is the solver's business."""
 
 
-def has_closed_form(neuron: AbstractNeuron) -> bool:
-    return isinstance(neuron, AbstractClosedForm)
-
-
 def check_parameter(name: str, value: Any, size: int, positive: bool = False) -> Any:
     """A parameter as a float or an array of shape `()` or `[size]`, or a `ValueError`.
     Values are checked where they are known; `simulate` checks those that are traced."""
@@ -104,9 +101,9 @@ def check_reset(v_reset: Any, v_threshold: Any) -> None:
 
 def rest(neuron: AbstractNeuron) -> Float[Array, " neurons"]:
     """Zeros of the float type of a neuron's parameters."""
-    arrays = (x for x in jax.tree.leaves(neuron) if eqx.is_array(x))
-    dtype = jnp.result_type(*arrays, jax.dtypes.canonicalize_dtype(float))
-    return jnp.zeros(neuron.size, dtype)
+    dtypes = [x.dtype for x in jax.tree.leaves(neuron) if eqx.is_inexact_array(x)]
+    default = jax.dtypes.canonicalize_dtype(float)
+    return jnp.zeros(neuron.size, ft.reduce(jnp.promote_types, dtypes or [default]))
 
 
 def parameters(neuron: AbstractNeuron, like: Array) -> Any:

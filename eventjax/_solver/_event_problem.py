@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._neuron import AbstractNeuron
+from .._neuron import AbstractNeuron, Refractory
 
 
 class Attempt(eqx.Module):
@@ -86,6 +86,8 @@ def never_spikes(neuron: AbstractNeuron) -> bool:
 def is_spike(neuron: AbstractNeuron, state: PyTree) -> Bool[Array, " neurons"]:
     """Whether an event of each neuron would be a spike: the end of a refractory time is
     an event too."""
+    if isinstance(neuron, Refractory):
+        return neuron.is_spike(state)
     return jnp.ones(jax.tree.leaves(state)[0].shape, bool)
 
 
