@@ -207,8 +207,8 @@ def _rest_ignores_voltage(neuron: AbstractNeuron, state: PyTree) -> bool:
     """
 
     def others(v: Array, neuron: AbstractNeuron, state: Any) -> list[Array]:
-        field = neuron.vector_field(0.0, _with_v(state, v), 0.0)
-        return jax.tree.leaves(_with_v(field, None))
+        field: Any = neuron.vector_field(0.0, _with_v(state, v), 0.0)
+        return jax.tree.leaves(_with_v(field, jnp.zeros_like(v)))
 
     with jax.ensure_compile_time_eval():
         inexact = lambda x: isinstance(x, float) or eqx.is_inexact_array(x)
