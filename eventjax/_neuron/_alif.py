@@ -123,13 +123,16 @@ class ALIF(AbstractClosedForm):
 
     def crossing(self, state: ALIFState, drive: Any, dt: Any) -> Array:
         p = parameters(self, state.v)
+        whole = lambda x: full(x, state.v)
         start = Adaptive(
-            state.v,
-            state.i,
-            full(p.beta * state.a, state.v),
-            *(full(x, state.v) for x in (p.tau_mem, p.tau_syn, p.tau_adapt)),
-            full(p.bias + drive, state.v),
-            full(p.v_threshold, state.v),
+            v=state.v,
+            i=state.i,
+            lift=whole(p.beta * state.a),
+            tau_mem=whole(p.tau_mem),
+            tau_syn=whole(p.tau_syn),
+            tau_adapt=whole(p.tau_adapt),
+            bias=whole(p.bias + drive),
+            v_threshold=whole(p.v_threshold),
         )
         now = self.threshold(0.0, state) >= 0
         return jnp.where(now, 0.0, first_crossing(start, full(dt, state.v)))

@@ -115,15 +115,13 @@ def _stationary_points(x: Adaptive, dt: Array) -> tuple[Array, Array]:
     slope = _Slope.of(x)
     turn = slope.turn(dt)
     # Both pieces at once: from the start to the turn, and from there to the end.
-    slope = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), slope)
-    low = jnp.stack([jnp.zeros_like(dt), turn])
-    high = jnp.stack([turn, dt])
-    f_low, f_high = slope(low)[0], slope(high)[0]
+    low, high = jnp.stack([jnp.zeros_like(dt), turn]), jnp.stack([turn, dt])
+    (f_low, f_high), *_ = jax.vmap(jax.vmap(slope))(jnp.stack([low, high]))
     wanted = (jnp.sign(f_low) != jnp.sign(f_high)) & (f_low != 0) & (high > low)
     sign = jnp.where(f_low < 0, 1.0, -1.0).astype(dt.dtype)
 
     def course(h):
-        f, f_slope, noise = slope(h)
+        f, f_slope, noise = jax.vmap(slope)(h)
         return sign * f, sign * f_slope, noise
 
     part = jnp.abs(f_low) / jnp.where(wanted, jnp.abs(f_low) + jnp.abs(f_high), 1.0)
@@ -135,7 +133,7 @@ def _stationary_points(x: Adaptive, dt: Array) -> tuple[Array, Array]:
 def first_crossing(x: Adaptive, dt: Array) -> Array:
     """When f first reaches zero within `[0, dt]`, 0 where it is not below zero at the
     start, or `+inf`."""
-    zero, one = jnp.zeros_like(dt), jnp.ones_like(dt)
+    zero = jnp.zeros_like(dt)
     u = x.v - x.bias
     slope = _Slope.of(x)
 
@@ -146,17 +144,15 @@ def first_crossing(x: Adaptive, dt: Array) -> Array:
         f1 = slope.w * modes.mem + slope.j * modes.psp + slope.lift * modes.adapt
         return f, f1, _noise(x.v_threshold, *terms)
 
-    first, second = _stationary_points(x, dt)
-    at_start = course(zero)[0] >= 0
-    f_first, f_second, f_end = course(first)[0], course(second)[0], course(dt)[0]
-    at_first, at_second = f_first >= 0, f_second >= 0
-    found = at_start | at_first | at_second | (f_end >= 0)
-    low = jnp.where(at_first, zero, jnp.where(at_second, first, second))
-    high = jnp.where(at_first, first, jnp.where(at_second, second, dt))
-    f_low, f_high = course(low)[0], jnp.where(at_first, f_first, f_second)
-    f_high = jnp.where(at_first | at_second, f_high, f_end)
-    rise = f_high - f_low
-    part = jnp.where(found & (rise > 0), -f_low / jnp.where(rise > 0, rise, one), one)
-    guess = low + jnp.clip(part, 0.0, 1.0) * (high - low)
-    time = rising_root(course, low, high, guess, found & ~at_start)
+    ends = jnp.stack([zero, *_stationary_points(x, dt), dt])
+    f_ends, *_ = jax.vmap(course)(ends)
+    at = jnp.argmax(f_ends >= 0, axis=0, keepdims=True)
+    pick = lambda values, k: jnp.take_along_axis(values, k, axis=0)[0]
+    low, high = pick(ends, jnp.maximum(at - 1, 0)), pick(ends, at)
+    f_low, f_high = pick(f_ends, jnp.maximum(at - 1, 0)), pick(f_ends, at)
+    found, at_start = f_high >= 0, f_ends[0] >= 0
+    wanted = found & ~at_start
+    part = -f_low / jnp.where(wanted, f_high - f_low, 1.0)
+    guess = jnp.where(wanted, low + part * (high - low), low)
+    time = rising_root(course, low, high, guess, wanted)
     return jnp.where(found, jnp.where(at_start, zero, time), jnp.inf)

@@ -111,6 +111,6 @@ def parameters(neuron: AbstractNeuron, like: Array) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, like.dtype), neuron)
 
 
-def full(value: Array, like: Array) -> Array:
+def full(value: Any, like: Array) -> Array:
     """A parameter as an array of the shape and float type of `like`."""
     return jnp.broadcast_to(jnp.asarray(value, like.dtype), like.shape)

@@ -45,8 +45,9 @@ def advance(x: Array, d: Array, s: Array) -> Array:
     k = jnp.sqrt(jnp.where(near, 1.0, jnp.abs(d)))
     ks = jnp.where(near, 1.0, k * s)
     cos, sin = jnp.cos(ks), jnp.sin(ks)
-    fade = jnp.exp(-2 * ks)
-    # For D < 0, in a form that keeps its digits where x starts near k.
+    # For D < 0, in a form that keeps its digits where x starts near k, and stays at k
+    # where it starts there. So small a `fade` makes no difference elsewhere.
+    fade = jnp.maximum(jnp.exp(-2 * ks), float(jnp.finfo(x.dtype).eps) ** 2)
     up, down = x + k, x - k
 
     positive = d > 0
@@ -68,7 +69,7 @@ def time_between(x0: Array, x1: Array, d: Array) -> tuple[Bool[Array, "*shape"],
 
     k = jnp.sqrt(jnp.where(near | (d == 0), 1.0, jnp.abs(d)))
     apart = (x0 - k) * (x1 + k)
-    far_down = ~near & (d < 0) & (apart > 0)
+    far_down = ~near & (d < 0) & (apart > 0) & (rise > 0)
 
     t_near = part * _series(jnp.where(near, y, 0.0), _ATAN)
     angle = jnp.arctan2(jnp.where(far_up, k * rise, 1.0), jnp.where(far_up, below, 1.0))

@@ -45,11 +45,10 @@ class Refractory(AbstractClosedForm):
     ej.Refractory(ej.ALIF(100), 2.0)
     ```
 
-    Solvers treat the end of a refractory time in one of two ways. `flow`, `crossing` and
-    `pass_end` go through it, exactly. `vector_field` is that of a neuron that is held or
-    of one that is not, so a solver that follows it has to stop in between: `threshold`
-    reaches zero there, `is_spike` says that this is no spike, and `reset` sets the
-    neuron free.
+    Solvers treat the end of a refractory time in one of two ways. `flow` and `pass_end`
+    go through it, exactly. `vector_field` is that of a neuron that is held or of one that
+    is not, so a solver that follows it has to stop in between: `threshold` reaches zero
+    there, `is_spike` says that this is no spike, and `reset` sets the neuron free.
 
     **Arguments:**
 
@@ -146,13 +145,13 @@ class Refractory(AbstractClosedForm):
         `step(state, h)` takes these same neurons through a time `h`, shape `[neurons]`
         and different for each, in which none of them ends, such as a Runge-Kutta step of
         `vector_field`. It is called twice: up to the end of the refractory time, and from
-        there on.
+        there on. A neuron whose refractory time ends with `dt` is still held.
         """
         dt = full(dt, state.left)
         # Not `minimum`, whose derivative is of both sides where they are equal.
         before = jnp.where(state.left < dt, state.left, dt)
         before = jnp.where(state.held > 0, before, 0.0)
-        over = (state.held > 0) & (state.left <= dt)
+        over = (state.held > 0) & (state.left < dt)
         new = step(state, before)
         left, held = jnp.where(over, 0.0, new.left), jnp.where(over, 0.0, state.held)
         return step(RefractoryState(new.inner, left, held), dt - before)
@@ -167,7 +166,9 @@ class Refractory(AbstractClosedForm):
         return self.pass_end(state, dt, step)
 
     def crossing(self, state: RefractoryState, drive: Any, dt: Any) -> Array:
-        """When a neuron next spikes; ends of refractory times are passed."""
+        """When a neuron next spikes, or, if it stands at its threshold or above when its
+        refractory time ends, when that is: the spike comes after the `reset` there, and
+        its time depends on what the end depends on."""
         dt, held = full(dt, state.left), state.held > 0
         before = jnp.where(held, jnp.minimum(state.left, dt), 0.0)
         free: Any = self.flow(state, drive, before)
@@ -207,8 +208,8 @@ def _rest_ignores_voltage(neuron: AbstractNeuron, state: PyTree) -> bool:
     """
 
     def others(v: Array, neuron: AbstractNeuron, state: Any) -> list[Array]:
-        field = neuron.vector_field(0.0, _with_v(state, v), 0.0)
-        return jax.tree.leaves(_with_v(field, None))
+        field: Any = neuron.vector_field(0.0, _with_v(state, v), 0.0)
+        return jax.tree.leaves(_with_v(field, jnp.zeros_like(v)))
 
     with jax.ensure_compile_time_eval():
         inexact = lambda x: isinstance(x, float) or eqx.is_inexact_array(x)
