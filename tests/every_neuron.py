@@ -21,14 +21,20 @@ MAKERS: dict[str, tuple[Callable, float]] = {
         ),
         2.0,
     ),
-    "DeltaLIF": (lambda p: ej.DeltaLIF(SIZE, tau_mem=p(9.0, 13.0), bias=p(0.8, 1.3)), 0.3),
+    "DeltaLIF": (
+        lambda p: ej.DeltaLIF(SIZE, tau_mem=p(9.0, 13.0), bias=p(0.8, 1.3)),
+        0.3,
+    ),
     "QIF": (lambda p: ej.QIF(SIZE, tau_mem=p(9.0, 13.0), bias=p(0.1, 0.2)), 2.0),
-    "DeltaQIF": (lambda p: ej.DeltaQIF(SIZE, tau_mem=p(5.0, 8.0), bias=p(0.1, 0.2)), 0.4),
+    "DeltaQIF": (
+        lambda p: ej.DeltaQIF(SIZE, tau_mem=p(5.0, 8.0), bias=p(0.1, 0.2)),
+        0.4,
+    ),
     "EIF": (lambda p: ej.EIF(SIZE, tau_mem=p(9.0, 13.0), bias=p(0.1, 0.2)), 2.0),
     "Izhikevich": (lambda p: ej.Izhikevich(SIZE, bias=p(4.0, 6.0)), 8.0),
     "GatedUnit": (
         lambda p: ej.GatedUnit(SIZE, tau_mem=p(5.0, 8.0), gate_gain=p(1.0, 2.0)),
-        2.5,
+        1.2,
     ),
     "Refractory": (
         lambda p: ej.Refractory(ej.LIF(SIZE, tau_mem=p(9.0, 13.0)), p(1.5, 3.0)),
