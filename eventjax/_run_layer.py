@@ -1,6 +1,5 @@
 """One layer of a network under a solver and an adjoint."""
 
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from convergence import slopes
 from networks import dense, random_lif, random_spikes, random_weight
 
 import eventjax as ej
+from eventjax._solver._step import advance
 
 
 BATCH, INPUTS, NEURONS, OUTPUTS, T1 = 2, 4, 5, 3, 24.0
@@ -220,3 +222,137 @@ def test_one_run_is_two_halves(back):
     np.testing.assert_allclose(
         jnp.maximum(one.max_voltages, two.max_voltages), whole.max_voltages
     )
+
+
+def test_batch_is_vmap_and_one_trace():
+    network, spikes = make_case("many")
+    network = eqx.tree_at(
+        lambda n: [n.layers[0].recurrent.delay, n.layers[1].connection.delay],
+        network,
+        [2.0, 1.0],
+    )
+    record = jnp.linspace(0.0, T1, 5)
+    traced = eqx.debug.assert_max_traces(
+        lambda network, spikes: run(network, spikes, record=record), max_traces=1
+    )
+    batched = eqx.filter_jit(traced)
+    mapped = eqx.filter_jit(
+        jax.vmap(lambda spikes: run(network, spikes, record=record))
+    )(spikes)
+    sols = batched(network, spikes), mapped
+    more = jax.tree.map(lambda x: x * 1.01 if eqx.is_array(x) else x, network)
+    batched(more, spikes)
+    parts = [(x.frames, x.final_state, x.voltages, x.max_voltages) for x in sols]
+    for x, y in zip(*map(jax.tree.leaves, parts), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(sols[0].num_spikes[0], mapped.num_spikes[0])
+
+
+class Plain(ej.AbstractNeuron):
+    """LIF neurons of which only the differential equation is known."""
+
+    inner: ej.LIF
+    size: int = eqx.field(static=True)
+
+    def initial_state(self):
+        return self.inner.initial_state()
+
+    def vector_field(self, t, state, drive):
+        return self.inner.vector_field(t, state, drive)
+
+    def receive(self, state, current):
+        return self.inner.receive(state, current)
+
+    def threshold(self, t, state):
+        return self.inner.threshold(t, state)
+
+    def reset(self, t, state):
+        return self.inner.reset(t, state)
+
+
+@pytest.mark.parametrize(
+    "integrator", [diffrax.Euler(), diffrax.Heun(), diffrax.Tsit5()]
+)
+def test_a_step_is_that_of_the_integrator(integrator):
+    rng = np.random.default_rng(5)
+    neuron = Plain(ej.LIF(3, **random_lif(rng, 3)), 3)
+    state = ej.LIFState(*jnp.asarray(rng.normal(size=(2, 3))))
+    drive, dt = jnp.asarray(rng.normal(size=3)), 0.7
+    term = diffrax.ODETerm(lambda t, y, args: neuron.vector_field(t, y, args))
+
+    def theirs():
+        memory = integrator.init(term, 2.0, 2.7, state, drive)
+        return integrator.step(term, 2.0, 2.7, state, drive, memory, False)[0]
+
+    ours = advance(integrator, neuron, jnp.asarray(2.0), state, drive, dt)
+    for x, y in zip(jax.tree.leaves(ours), jax.tree.leaves(jax.jit(theirs)())):
+        np.testing.assert_allclose(x, y, rtol=1e-13)
+    exact = neuron.inner.flow(state, drive, dt)
+    error = np.abs(ours.v - exact.v).max()
+    order = {"Euler": 1, "Heun": 2, "Tsit5": 5}[type(integrator).__name__]
+    assert error < 0.3 ** (order + 1)
+
+
+@pytest.mark.parametrize("kind", ["closed", "plain"])
+def test_record(kind):
+    """Between grid points the neurons go on from the one before; on them the voltage is
+    that after what happens there."""
+    network, spikes = make_case("none")
+    hidden = network.layers[0]
+    neuron = hidden.neuron if kind == "closed" else Plain(hidden.neuron, NEURONS)
+    network = ej.Network([ej.Layer(hidden.connection, neuron)])
+    times = [3.0, 0.0, 3.2, 7.49, 7.5, T1]
+    go = eqx.filter_jit(lambda n, record: run(n, spikes, record=record))
+    sol = go(network, jnp.asarray(times))
+    grid = go(network, GRID.dt * jnp.arange(49.0)).voltages[0]
+    np.testing.assert_allclose(sol.voltages[0][:, 5], sol.final_state[0].v)
+    np.testing.assert_array_equal(sol.voltages[0][:, 1], 0.0)
+    np.testing.assert_allclose(sol.voltages[0][:, [0, 4]], grid[:, [6, 15]])
+    state = eqx.filter_jit(run)(network, spikes, 3.0).final_state[0].neuron
+    go_on = jax.vmap(lambda s: advance(GRID.integrator, neuron, 3.0, s, 0.0, 3.2 - 3.0))
+    np.testing.assert_allclose(sol.voltages[0][:, 2], go_on(state).v, rtol=1e-12)
+    # Where a neuron has spiked it has been reset.
+    fired = np.asarray(sol.frames[0].counts) > 0
+    assert fired.sum() > 10
+    v_reset = np.broadcast_to(hidden.neuron.v_reset, fired.shape)
+    np.testing.assert_allclose(grid[:, 1:][fired], v_reset[fired], rtol=1e-14)
+
+
+def test_neurons_without_closed_form():
+    network, spikes = make_case("one")
+    hidden = network.layers[0]
+    plain = ej.Layer(hidden.connection, Plain(hidden.neuron, NEURONS), hidden.recurrent)
+    network = ej.Network([hidden]), ej.Network([plain])
+    solver = ej.Clocked(0.1)
+    one, two = (jax.jit(lambda n=n: run(n, spikes, solver=solver))() for n in network)
+    assert one.num_spikes[0].sum() > 20
+    np.testing.assert_array_equal(one.frames[0].counts, two.frames[0].counts)
+    assert one.max_voltages is None
+    np.testing.assert_allclose(one.final_state[0].v, two.final_state[0].v, atol=1e-3)
+
+
+def test_first_spike_times():
+    network, spikes = make_case("none")
+    network = ej.Network(network.layers[:1])
+
+    def loss(network, reads_times):
+        sol = run(network, spikes)
+        times = sol.first_spike_times
+        loss = jnp.sum(sol.frames[0].counts)
+        if reads_times:
+            loss = jnp.sum(jnp.where(jnp.isfinite(times), times, 0.0))
+        return loss, (times, sol.frames[0].counts)
+
+    where = lambda n: n.layers[0].connection.connection.weight
+
+    def gradient(weight, reads_times):
+        f = lambda w: loss(eqx.tree_at(where, network, w), reads_times)
+        return jax.grad(f, has_aux=True)(weight)
+
+    weight = where(network)
+    _, (times, counts) = jax.jit(gradient, static_argnums=1)(weight, False)
+    counts = np.asarray(counts)
+    first = np.where(counts.any(1), counts.argmax(1) * GRID.dt, np.inf)
+    np.testing.assert_allclose(times, first)
+    with pytest.raises(RuntimeError, match="First spike times .* have no gradient"):
+        jax.jit(gradient, static_argnums=1)(weight, True)

@@ -4,6 +4,7 @@ import diffrax
 import equinox as eqx
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import ArrayLike
 
 from ._base import AbstractSolver
 from ._grid import Grid, make_grid
@@ -56,20 +57,17 @@ class Clocked(AbstractSolver):
 
     def __init__(
         self,
-        dt: float,
+        dt: ArrayLike,
         *,
         integrator: diffrax.AbstractSolver = diffrax.Heun(),
-        max_delay: float | None = None,
+        max_delay: ArrayLike | None = None,
     ):
-        for name, value in (("dt", dt), ("max_delay", max_delay)):
-            if isinstance(value, Tracer):
-                raise ValueError(
-                    f"`{name}` must be known when the program is compiled, but is "
-                    "traced: give it as a Python number."
-                )
-        if not (np.isfinite(dt) and dt > 0):
+        self.dt = _number("dt", dt)
+        self.max_delay = None if max_delay is None else _number("max_delay", max_delay)
+        if not (np.isfinite(self.dt) and self.dt > 0):
             raise ValueError(f"`dt` must be positive and finite, in ms, got {dt}.")
-        if max_delay is not None and not (np.isfinite(max_delay) and max_delay >= 0):
+        longest = self.max_delay
+        if longest is not None and not (np.isfinite(longest) and longest >= 0):
             raise ValueError(
                 f"`max_delay` must be finite and not negative, in ms, got {max_delay}."
             )
@@ -79,9 +77,7 @@ class Clocked(AbstractSolver):
                 f"`diffrax.Heun()`, got `{type(integrator).__name__}`: for stiff neurons "
                 "use the solver `DiffraxEvent`."
             )
-        self.dt = float(dt)
         self.integrator = integrator
-        self.max_delay = None if max_delay is None else float(max_delay)
 
     @property
     def exact(self) -> bool:
@@ -91,3 +87,12 @@ class Clocked(AbstractSolver):
         """The steps of a run from `t0` to `t1`. Raises a `ValueError` if there are
         none."""
         return make_grid(self.dt, t0, t1)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, Tracer):
+        raise ValueError(
+            f"`{name}` must be known when the program is compiled, but is traced: give "
+            "it as a Python number."
+        )
+    return float(value)

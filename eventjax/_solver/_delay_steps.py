@@ -18,7 +18,7 @@ class DelaySteps(eqx.Module):
     """How many steps after its spike each row of a connection arrives."""
 
     # All the same, or one for each row, or one for each row and neuron.
-    steps: int | Int[Array, " rows"] | Int[Array, "rows out"]
+    steps: int | Int[Array, ""] | Int[Array, " rows"] | Int[Array, "rows out"]
     bound: int = eqx.field(static=True)  # the largest that they can be
     values: tuple[int, ...] = eqx.field(static=True)  # all that they can be
 
@@ -103,7 +103,8 @@ def delayed_currents(
     if isinstance(delay.steps, int):
         after = delay.bound - delay.steps
         return jnp.pad(product(raster, rows), ((delay.steps, after), (0, 0), (0, 0)))
-    if delay.steps.ndim == 1:
+    if delay.steps.ndim < 2:
+        steps = jnp.broadcast_to(delay.steps, rows.shape[:1])
         room = (delay.bound, delay.bound), (0, 0), (0, 0)
         padded = jnp.pad(raster, room)
 
@@ -112,7 +113,7 @@ def delayed_currents(
                 source, delay.bound - steps, length + delay.bound
             )
 
-        return product(jax.vmap(shift, (2, 0), 2)(padded, delay.steps), rows)
+        return product(jax.vmap(shift, (2, 0), 2)(padded, steps), rows)
 
     def add(total, value):
         new = product(raster, jnp.where(delay.steps == value, rows, 0.0))

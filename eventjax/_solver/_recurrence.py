@@ -45,7 +45,8 @@ class Recurrence(eqx.Module):
             spikes = jnp.tile(spikes, (1, num // size))
         else:
             source = jnp.arange(num, dtype=jnp.int32) % size
-            spikes = ring[(step - steps) % bound, :, source].T
+            places = jnp.broadcast_to((step - steps) % bound, source.shape)
+            spikes = ring[places, :, source].T
         return spikes @ self.rows
 
     def remember(
