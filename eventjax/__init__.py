@@ -7,11 +7,17 @@ from . import (
     encoders as encoders,
     init as init,
     losses as losses,
+    surrogates as surrogates,
 )
 from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,
+    AbstractClockedAdjoint as AbstractClockedAdjoint,
+    AbstractExactAdjoint as AbstractExactAdjoint,
     Direct as Direct,
     Eventprop as Eventprop,
+    Paths as Paths,
+    Surrogate as Surrogate,
+    with_slope as with_slope,
 )
 from ._connection import (
     AbstractConnection as AbstractConnection,
@@ -47,6 +53,7 @@ from ._solution import (
 )
 from ._solver import (
     AbstractSolver as AbstractSolver,
+    Clocked as Clocked,
     ClosedForm as ClosedForm,
     DiffraxEvent as DiffraxEvent,
 )

@@ -1,13 +1,10 @@
 """One layer of a network under a solver and an adjoint."""
 
-from typing import Any
-
-import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ._adjoint import AbstractAdjoint
-from ._checks import code_of
+from ._layer_outcome import first_fault, LayerOutcome
 from ._layer_problem import (
     final_layer_state,
     is_leaky,
@@ -17,35 +14,19 @@ from ._layer_problem import (
 )
 from ._network import Layer
 from ._neuron import has_closed_form, LeakyIntegrator, LIFState
+from ._run_clocked import run_clocked
 from ._solution import LayerState, RESULTS
-from ._solver import AbstractSolver, ClosedForm
+from ._solver import AbstractSolver, Clocked, ClosedForm
 from ._solver._event_problem import EventRun, never_spikes
 from ._solver._flow_engine import FlowEngine
+from ._solver._grid import Grid
 from ._solver._problem import LayerRun
 from ._solver._voltage import max_voltages, voltages_at
 from ._spikes import Frames, Spikes
 
 
-class LayerOutcome(eqx.Module):
-    """What `simulate` takes from each layer; a single batch axis everywhere."""
-
-    out: Spikes | Frames  # what the next layer is given
-    spikes: bool = eqx.field(static=True)  # whether these neurons spike at all
-    num_spikes: Int[Array, " batch"]
-    num_clipped: Int[Array, " batch"]
-    state: LayerState
-    voltages: Float[Array, "batch times neurons"] | None
-    max_voltages: Float[Array, "batch neurons"] | None
-    code: Int[Array, " batch"]  # of `RESULTS`
-
-
 def _capacity(spikes: Spikes | None) -> int:
     return 0 if spikes is None else spikes.capacity
-
-
-def _first(code: Array, fault: Array, result: Any) -> Array:
-    """The code of a fault where there is one and none before."""
-    return jnp.where((code == 0) & fault, code_of(result), code)
 
 
 def run_layer(
@@ -59,15 +40,27 @@ def run_layer(
     solver: AbstractSolver,
     adjoint: AbstractAdjoint,
     is_first: bool,
+    grid: Grid | None,
 ) -> LayerOutcome:
-    """Run one layer on what the layer before gives.
+    """Run one layer on what the layer before gives; `grid` is that of `Clocked`.
 
-    Raises a `ValueError` if neuron, solver and adjoint do not work together."""
+    Raises a `ValueError` if neuron, solver and adjoint do not work together, or the state
+    is one of a solver of another kind."""
     adjoint.check(solver)
     if record is not None and not hasattr(state.neuron, "v"):
         raise ValueError(
             f"`record` asks for voltages, but the state of `{type(layer.neuron).__name__}` "
             "has no field `v`: name its voltage so, or leave out `record`."
+        )
+    if isinstance(solver, Clocked):
+        return run_clocked(
+            layer, given, state, drive, t0, t1, record, solver, adjoint, grid
+        )
+    if state.pending is not None:
+        raise ValueError(
+            "`pending` of the state holds currents on a time grid, which "
+            f"`{type(solver).__name__}` cannot take on: go on with `Clocked`, or start "
+            "from a state that a run with exact spike times gave."
         )
     if isinstance(solver, ClosedForm) and is_leaky(layer):
         run = _run_leaky
@@ -90,8 +83,8 @@ def _run_leaky(
         layer, out, neuron_state, arrivals, room, t1, can_be_late
     )
     code = jnp.zeros(run.v.shape[0], jnp.int32)
-    code = _first(code, full, RESULTS.in_flight_exceeded)
-    code = _first(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
+    code = first_fault(code, full, RESULTS.in_flight_exceeded)
+    code = first_fault(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
     none = jnp.zeros_like(run.num_spikes)
     spikes = problem.v_threshold is not None
     return LayerOutcome(
@@ -135,10 +128,10 @@ def _run_events(
         layer, out, run.state, arrivals, room, t1, can_be_late
     )
     code = jnp.zeros(run.num_spikes.shape, jnp.int32)
-    code = _first(code, run.failed, RESULTS.no_convergence)
-    code = _first(code, full, RESULTS.in_flight_exceeded)
-    code = _first(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
-    code = _first(code, run.exhausted, RESULTS.max_steps_exceeded)
+    code = first_fault(code, run.failed, RESULTS.no_convergence)
+    code = first_fault(code, full, RESULTS.in_flight_exceeded)
+    code = first_fault(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
+    code = first_fault(code, run.exhausted, RESULTS.max_steps_exceeded)
     voltages = None
     if record is not None:
         voltages = jnp.take_along_axis(run.voltages, order[:, :, None], axis=1)

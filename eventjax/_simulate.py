@@ -24,7 +24,7 @@ from ._layer_problem import initial_layer_state
 from ._network import Network
 from ._run_layer import LayerOutcome, run_layer
 from ._solution import LayerState, Solution
-from ._solver import AbstractSolver, ClosedForm
+from ._solver import AbstractSolver, Clocked, ClosedForm
 from ._spikes import Frames, Spikes
 
 
@@ -69,6 +69,7 @@ def simulate(
     """
     batch_shape, dtype = spikes.batch_shape, _float_type(network, spikes)
     batch = int(np.prod(batch_shape, dtype=int))
+    grid = solver.grid(t0, t1) if isinstance(solver, Clocked) else None
     t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
     spikes = jax.tree.map(lambda x: x.reshape(batch, x.shape[-1]), spikes)
     spikes = Spikes(spikes.times.astype(dtype), spikes.sources.astype(jnp.int32))
@@ -103,6 +104,7 @@ def simulate(
             solver,
             adjoint,
             is_first=k == 0,
+            grid=grid,
         )
         code = jnp.where(code == 0, run.code, code)
         out = run.out
@@ -192,7 +194,13 @@ def _states(network, state, batch_shape, dtype) -> list[LayerState]:
 
         pending = one.pending
         if pending is not None:
-            pending = jnp.asarray(pending, dtype).reshape(batch, *pending.shape[-2:])
+            shape = *batch_shape, *pending.shape[-2:-1], size
+            if pending.ndim != len(batch_shape) + 2 or pending.shape != shape:
+                raise ValueError(
+                    f"{where}.pending` must have shape [*batch, steps, neurons] with "
+                    f"batch {batch_shape} and {size} neurons, got {pending.shape}."
+                )
+            pending = jnp.asarray(pending, dtype).reshape(batch, *shape[-2:])
         states.append(
             LayerState(
                 jax.tree_util.tree_map_with_path(full, one.neuron),

@@ -43,6 +43,9 @@ class RESULTS(eqxi.Enumeration):
         "More spikes are in flight at `t1` than the state can hold. Give the layer a "
         "larger `capacity`, or the input spikes a larger one."
     )
+    delay_too_long = (
+        "A delay is longer than `max_delay` of `Clocked` allows: give a larger one."
+    )
     no_convergence = (
         "The solver could not take a step within its tolerances. Is the neuron's "
         "`vector_field` finite, also beyond its threshold? Larger `rtol` and `atol`, or a "

@@ -7,6 +7,7 @@ shapes; an empty place holds the time `+inf` and the source 0.
 from collections.abc import Sequence
 
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -204,11 +205,23 @@ class Frames(eqx.Module):
         return cls(make(spikes.times, spikes.sources), dt, t0)
 
     def first(self) -> "FirstSpikes":
-        """When each unit fires first: the start of its first step with a spike."""
+        """When each unit fires first: the start of its first step with a spike. To
+        differentiate these times in reverse mode is an error: they are places on a
+        grid."""
         fired = jnp.any(self.counts > 0, axis=-2)
         step = jnp.argmax(self.counts > 0, axis=-2)
         times = self.t0 + self.dt * step.astype(self.counts.dtype)
-        return FirstSpikes(jnp.where(fired, times, jnp.inf), fired)
+        # Tied to the counts, or a gradient would be zero and nobody would notice.
+        times = times + 0.0 * jnp.sum(self.counts, axis=-2)
+        times = eqxi.nondifferentiable_backward(
+            jnp.where(fired, times, jnp.inf),
+            msg=(
+                "First spike times of a run on a time grid have no gradient: let the loss "
+                "read `frames`, `voltages` or `max_voltages`, or use the solver "
+                "`ClosedForm()` or `DiffraxEvent()` with exact spike times."
+            ),
+        )
+        return FirstSpikes(times, fired)
 
     def to_spikes(self, capacity: int) -> Spikes:
         """One spike per count, placed at the start of its step. Several in one step and

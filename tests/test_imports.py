@@ -18,9 +18,11 @@ ROOMS = """
     _spikes _solution
     _neuron _connection
     _network
+    surrogates
     _solver
     _adjoint
-    _layer_problem _checks _run_layer _simulate
+    _layer_problem _checks _layer_outcome
+    _clocked_currents _run_clocked _run_layer _simulate
     losses init encoders
     equilibrium train
     plot data interop

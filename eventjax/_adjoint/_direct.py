@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
 from .._solver._problem import LayerProblem, LayerRun
-from ._base import AbstractAdjoint, refuse
+from ._base import AbstractExactAdjoint, refuse
 from ._direct_crossing import crossing, flow
 from ._event_adjoint import event_direct
 
@@ -200,7 +200,7 @@ def direct_run(problem: LayerProblem, capacity: int) -> LayerRun:
     return LayerRun(end.times, end.sources, end.num_spikes, end.v, end.i)
 
 
-class Direct(AbstractAdjoint):
+class Direct(AbstractExactAdjoint):
     """Automatic differentiation through the exact spike times: the oracle.
 
     Every operation is differentiable to any order, a spike time by the implicit

@@ -6,7 +6,7 @@ from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
 from .._solver._chunked import neurons_of, solve, Trace
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
 from .._solver._problem import LayerProblem, LayerRun
-from ._base import AbstractAdjoint, refuse
+from ._base import AbstractExactAdjoint, refuse
 from ._equations import backward, Cotangents, credible_slope, smallest_slope
 from ._event_adjoint import event_eventprop
 
@@ -66,7 +66,7 @@ def _whole(problem: LayerProblem, fixed) -> LayerProblem:
     return eqx.tree_at(_fixed, problem, fixed, is_leaf=lambda x: x is None)
 
 
-class Eventprop(AbstractAdjoint):
+class Eventprop(AbstractExactAdjoint):
     r"""Exact gradients by one pass back through the spikes: the default.
 
     The adjoint equations of the network, solved backwards as exactly as the network was

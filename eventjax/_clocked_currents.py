@@ -1,0 +1,144 @@
+"""The currents that arrive at a layer in each step of a time grid, and after the last."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ._connection import AbstractConnection
+from ._solver import Clocked
+from ._solver._delay_steps import delay_steps, delayed_currents, no_gradient, product
+from ._solver._grid import Grid
+from ._spikes import Frames, sort_events, Spikes
+
+
+class Arriving(eqx.Module):
+    """What arrives at a layer from before."""
+
+    currents: Float[Array, "steps batch neurons"]
+    ahead: Float[Array, "ahead batch neurons"]  # in the steps after the run
+    too_long: Bool[Array, ""]  # a delay is
+
+
+def weights(connection: AbstractConnection, dtype: Any) -> Float[Array, "rows out"]:
+    """All rows of a connection."""
+    return connection.rows(jnp.arange(connection.in_size, dtype=jnp.int32)).astype(
+        dtype
+    )
+
+
+def from_frames(
+    connection: AbstractConnection, given: Frames, solver: Clocked, onward: bool
+) -> Arriving:
+    """From the layer before. Unless `onward`, no gradient reaches its spikes."""
+    counts = given.counts if onward else lax.stop_gradient(given.counts)
+    raster = jnp.moveaxis(counts, 1, 0)
+    delay, too_long = delay_steps(connection, solver.dt, solver.max_delay, 0)
+    total = delayed_currents(raster, weights(connection, raster.dtype), delay)
+    steps = raster.shape[0]
+    return Arriving(total[:steps], total[steps:], too_long)
+
+
+class _Events(eqx.Module):
+    """Arrivals of input: of row `row` in step `step`, the number of steps for an arrival
+    at the very end of the run. One lane for all neurons, or one for each."""
+
+    step: Int[Array, "batch events lanes"]
+    row: Int[Array, "batch events"]
+    here: Bool[Array, "batch events lanes"]  # arrives within the run
+
+
+def _events(
+    connection: AbstractConnection,
+    num_rows: int,
+    spikes: Spikes,
+    grid: Grid,
+    t1: Array,
+    after: Array | None,
+) -> _Events:
+    """Of each copy of each spike; `after`: of those only that arrive after this time."""
+    copies = num_rows // connection.in_size
+    first = jnp.arange(copies, dtype=jnp.int32) * connection.in_size
+    row = spikes.sources[:, None, :] + first[None, :, None]
+    times = jnp.broadcast_to(spikes.times[:, None, :], row.shape)
+    row, times = (x.reshape(x.shape[0], -1) for x in (row, times))
+    times = no_gradient(times, "The time of an input spike")[:, :, None]
+    delays = connection.delays()
+    if delays is not None:
+        delays = jnp.asarray(delays, times.dtype)
+        if delays.ndim == 1:
+            delays = delays[row][:, :, None]
+        elif delays.ndim == 2:
+            delays = delays[row]
+        times = times + no_gradient(delays, "A delay")
+    here = times <= t1
+    if after is not None:
+        here &= times > after
+    return _Events(grid.step(times), row, here)
+
+
+def from_input(
+    connection: AbstractConnection,
+    given: Spikes,
+    before: Spikes | None,
+    grid: Grid,
+    t0: Array,
+    t1: Array,
+) -> Arriving:
+    """From input spikes and those `before` that were in flight at `t0`, put into steps by
+    their exact arrival times."""
+    dtype = given.times.dtype
+    rows = weights(connection, dtype)
+    parts = [_events(connection, rows.shape[0], given, grid, t1, None)]
+    if before is not None:
+        parts.append(_events(connection, rows.shape[0], before, grid, t1, t0))
+    batch, steps = given.times.shape[0], grid.num_steps
+    sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
+    by_row = parts[0].step.shape[2] == 1
+
+    def put(into: Array, events: _Events, at: Array, here: Array) -> Array:
+        """Into the steps `at`, those events that are `here`."""
+        if by_row:
+            new = here[:, :, 0].astype(dtype)
+            return into.at[at[:, :, 0], sample, events.row].add(new, mode="drop")
+        neuron = jnp.arange(rows.shape[1], dtype=jnp.int32)[None, None]
+        new = jnp.where(here, rows[events.row], 0.0)
+        return into.at[at, sample[:, :, None], neuron].add(new, mode="drop")
+
+    width = rows.shape[0] if by_row else rows.shape[1]
+    total = jnp.zeros((steps, batch, width), dtype)
+    last = jnp.zeros((1, batch, width), dtype)
+    for events in parts:
+        total = put(total, events, events.step, events.here)
+        late = events.here & (events.step == steps)
+        last = put(last, events, jnp.zeros_like(events.step), late)
+    if by_row:
+        total, last = product(total, rows), product(last, rows)
+    return Arriving(total, last, jnp.array(False))
+
+
+def in_flight(
+    connection: AbstractConnection, given: Spikes, before: Spikes | None, t1: Array
+) -> tuple[Spikes, Bool[Array, " batch"]]:
+    """Input spikes that arrive somewhere after `t1`, with the times at which they were
+    sent, and for each sample whether they do not fit."""
+    room = given.capacity
+    if before is not None:
+        room = max(room, before.capacity)
+        given = before.merge(given)
+    longest = jnp.zeros((connection.in_size,), given.times.dtype)
+    delays = connection.delays()
+    if delays is not None:
+        delays = jnp.asarray(delays, given.times.dtype)
+        if delays.ndim == 2:
+            delays = jnp.max(delays, axis=1)
+        if delays.ndim == 1:
+            delays = jnp.max(delays.reshape(-1, connection.in_size), axis=0)
+        longest = jnp.broadcast_to(delays, longest.shape)
+    late = given.times + longest[given.sources] > t1
+    times, sources = sort_events(jnp.where(late, given.times, jnp.inf), given.sources)
+    there = jnp.isfinite(times)
+    too_many = jnp.sum(there, axis=1, dtype=jnp.int32) > room
+    return Spikes(times[:, :room], jnp.where(there, sources, 0)[:, :room]), too_many
