@@ -5,9 +5,11 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from ._adjoint import AbstractAdjoint, Eventprop
 from ._connection import AxonalDelay, Dense
 from ._network import Layer, Network
 from ._simulate import simulate
+from ._solver import AbstractSolver, ClosedForm
 from ._spikes import Spikes
 
 
@@ -15,10 +17,13 @@ def _with_capacity(layer: Layer, capacity: int) -> Layer:
     return Layer(layer.connection, layer.neuron, layer.recurrent, capacity=capacity)
 
 
-def _counts(network: Network, spikes: Spikes, t1: float) -> tuple[Network, list]:
-    """Exact spike counts `[*batch]` of each layer, in buffers that hold them."""
+def _counts(
+    network: Network, spikes: Spikes, t1: float, how: tuple
+) -> tuple[Network, list]:
+    """Spike counts `[*batch]` of each layer, in buffers that hold them. `how` is the
+    solver and the adjoint."""
     while True:
-        sol = _run(network, spikes, t1)
+        sol = _run(network, spikes, t1, *how)
         counts = [None if n is None else np.asarray(n) for n in sol.num_spikes]
         layers = [
             y
@@ -32,21 +37,28 @@ def _counts(network: Network, spikes: Spikes, t1: float) -> tuple[Network, list]
 
 
 @eqx.filter_jit
-def _run(network: Network, spikes: Spikes, t1):
-    return simulate(network, spikes, t1, throw=False)
+def _run(network: Network, spikes: Spikes, t1, solver, adjoint):
+    return simulate(network, spikes, t1, solver=solver, adjoint=adjoint, throw=False)
 
 
 def suggest_capacity(
-    network: Network, spikes: Spikes, t1: float, margin: float = 1.5
+    network: Network,
+    spikes: Spikes,
+    t1: float,
+    margin: float = 1.5,
+    *,
+    solver: AbstractSolver = ClosedForm(),
+    adjoint: AbstractAdjoint = Eventprop(),
 ) -> Network:
     """The network with the capacity of each layer set to `margin` times the largest
-    number of spikes that a sample of `spikes` (a batch) makes in it, at least 16.
+    number of spikes that a sample of `spikes` (a batch) makes in it under the solver (and
+    an adjoint that works with it), at least 16.
 
     Raises a `ValueError` if `margin` is below 1.
     """
     if not margin >= 1:
         raise ValueError(f"`margin` must be at least 1, got {margin}.")
-    network, counts = _counts(network, spikes, t1)
+    network, counts = _counts(network, spikes, t1, (solver, adjoint))
     layers = [
         y
         if n is None
@@ -77,9 +89,12 @@ def calibrate(
     spikes_per_neuron: float = 1.0,
     *,
     tolerance: float = 0.1,
+    solver: AbstractSolver = ClosedForm(),
+    adjoint: AbstractAdjoint = Eventprop(),
 ) -> Network:
     """Scale the weights of each layer's connection, layer by layer, until its neurons
-    fire `spikes_per_neuron` times in a sample of `spikes` (a batch) on average.
+    fire `spikes_per_neuron` times in a sample of `spikes` (a batch) on average, under the
+    solver (and an adjoint that works with it).
 
     Starts from the weights given, so it keeps their pattern. Layers that never spike are
     left alone; capacities grow where they must. Raises a `ValueError` if no scale between
@@ -91,7 +106,8 @@ def calibrate(
             exponent = 0.5 * (lo + hi)
             layers = list(network.layers)
             layers[k] = _scaled(layer, 10**exponent)
-            trial, counts = _counts(Network(layers[: k + 1]), spikes, t1)
+            trial = Network(layers[: k + 1])
+            trial, counts = _counts(trial, spikes, t1, (solver, adjoint))
             if counts[k] is None:
                 trial = None
                 break

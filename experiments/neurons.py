@@ -1,8 +1,8 @@
 """Yin-Yang with every neuron of the library, each under a solver that suits it.
 
 One hidden layer of the neurons in question and three leaky integrators, of which the one
-with the highest voltage names the class; its input is that of `experiments.yin_yang`. Without
-arguments all neurons are trained in turn, which takes some minutes each; what is stored
+with the highest voltage names the class; the input is that of `experiments.yin_yang`.
+Without arguments all neurons are trained in turn, which takes some minutes each; what is stored
 already is kept, unless `--again` is given. At the end one figure shows all of them.
 
     python -m experiments.neurons

@@ -30,7 +30,7 @@ from ._event_problem import (
 
 
 _QUARTERS = 4
-_NEWTON_STEPS = 4
+_NEWTON_STEPS = 6
 
 
 class _Memory(eqx.Module):
@@ -235,15 +235,22 @@ class _Course(eqx.Module):
         nearest = jnp.where(jnp.any(jnp.isfinite(crossing)), crossing, -gap)
         who = jnp.argmin(nearest)
 
-        def improve(_, carry):
-            part = carry[0]
+        eps = float(jnp.finfo(part.dtype).eps)
+
+        def unsure(carry):
+            count, part, before, _ = carry
+            return (count < _NEWTON_STEPS) & (jnp.abs(part - before) > 4 * eps)
+
+        def improve(carry):
+            count, part, _, _ = carry
             after = self.engine.solve(self.t, self.state, self.args, part * self.h)[0]
             gap, slope = self.condition(part, after)
             step = -gap[who] / jnp.where(slope[who] > 0, slope[who], jnp.inf)
-            return jnp.clip(part + step, 0.0, 1.0), part, after
+            return count + 1, jnp.clip(part + step, 0.0, 1.0), part, after
 
-        start = part, part, self.after
-        _, part, after = lax.fori_loop(0, _NEWTON_STEPS + 1, improve, start)
+        # The state goes with the time before the last improvement.
+        start = jnp.zeros((), jnp.int32), part, part + 1.0, self.after
+        _, _, part, after = lax.while_loop(unsure, improve, start)
         gap, _ = self.condition(part, after)
         mask = (gap >= 0) | (jnp.arange(gap.shape[0]) == who)
         return part * self.h, after, mask
