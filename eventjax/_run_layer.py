@@ -8,10 +8,10 @@ from jaxtyping import Array, Float, Int
 
 from ._adjoint import AbstractAdjoint
 from ._checks import code_of
+from ._layer_arrivals import layer_arrivals
 from ._layer_problem import (
     final_layer_state,
     is_leaky,
-    layer_arrivals,
     make_event_problem,
     make_problem,
 )
@@ -37,10 +37,6 @@ class LayerOutcome(eqx.Module):
     voltages: Float[Array, "batch times neurons"] | None
     max_voltages: Float[Array, "batch neurons"] | None
     code: Int[Array, " batch"]  # of `RESULTS`
-
-
-def _capacity(spikes: Spikes | None) -> int:
-    return 0 if spikes is None else spikes.capacity
 
 
 def _first(code: Array, fault: Array, result: Any) -> Array:
@@ -80,14 +76,13 @@ def _run_leaky(
     layer, given, state, drive, t0, t1, record, solver, adjoint, is_first
 ) -> LayerOutcome:
     """The fast path for LIF neurons and leaky integrators in closed form."""
-    arrivals = layer_arrivals(layer, given, state)
+    arrivals = layer_arrivals(layer, given, state, t0)
     problem = make_problem(layer, arrivals, state, drive, t0, t1)
     run: LayerRun = adjoint.run_leaky(problem, layer.capacity)
     out, neuron_state = Spikes(run.times, run.sources), LIFState(run.v, run.i)
     can_be_late = is_first or layer.connection.delays() is not None
-    room = max(given.capacity, _capacity(state.arriving))
     end, full = final_layer_state(
-        layer, out, neuron_state, arrivals, room, t1, can_be_late
+        layer, given, state, out, neuron_state, t1, can_be_late
     )
     code = jnp.zeros(run.v.shape[0], jnp.int32)
     code = _first(code, full, RESULTS.in_flight_exceeded)
@@ -125,15 +120,12 @@ def _run_events(
             f"`ClosedForm` has no closed form for `{type(layer.neuron).__name__}`: use "
             "the solver `DiffraxEvent()` or `Clocked(dt)`."
         )
-    arrivals = layer_arrivals(layer, given, state)
+    arrivals = layer_arrivals(layer, given, state, t0)
     problem, order = make_event_problem(layer, arrivals, state, drive, t0, t1, record)
     run: EventRun = adjoint.run_events(problem, engine, layer.capacity)
     out = Spikes(run.times, run.sources)
     can_be_late = is_first or layer.connection.delays() is not None
-    room = max(given.capacity, _capacity(state.arriving))
-    end, full = final_layer_state(
-        layer, out, run.state, arrivals, room, t1, can_be_late
-    )
+    end, full = final_layer_state(layer, given, state, out, run.state, t1, can_be_late)
     code = jnp.zeros(run.num_spikes.shape, jnp.int32)
     code = _first(code, run.failed, RESULTS.no_convergence)
     code = _first(code, full, RESULTS.in_flight_exceeded)

@@ -50,8 +50,8 @@ def draw(rng, delay: str | None, taus: str, dtype=np.float64) -> LayerProblem:
         i=rng.uniform(-1, 2, (BATCH, NEURONS)),
         t0=np.array(T0),
         t1=np.array(T1),
-        times=times,
-        index=rng.integers(0, ROWS, (BATCH, EVENTS), dtype=np.int32),
+        times=times.T[:, :, None],
+        index=rng.integers(0, ROWS, (BATCH, EVENTS), dtype=np.int32).T[:, :, None],
     )
     cast = lambda x: jnp.asarray(x, dtype if x.dtype == float else x.dtype)
     return LayerProblem(**jax.tree.map(cast, arrays))
@@ -62,13 +62,13 @@ def reference_runs(problem: LayerProblem) -> list[reference.Run]:
     names = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "bias", "v", "i")
     runs = []
     for sample in range(problem.v.shape[0]):
-        times = np.asarray(problem.times[sample])
+        times = np.asarray(problem.times[:, sample, 0])
         there = np.isfinite(times)
         runs.append(
             reference.simulate(
                 problem.rows,
                 times[there],
-                np.asarray(problem.index[sample])[there],
+                np.asarray(problem.index[:, sample, 0])[there],
                 float(problem.t1),
                 t0=float(problem.t0),
                 recurrent=problem.recurrent,

@@ -20,7 +20,7 @@ ROOMS = """
     _network
     _solver
     _adjoint
-    _layer_problem _checks _run_layer _simulate
+    _layer_arrivals _layer_problem _checks _run_layer _simulate
     losses init encoders
     equilibrium train
     plot data interop

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
-from .._solver._problem import LayerProblem, LayerRun
+from .._solver._problem import one_list, LayerProblem, LayerRun
 from ._base import AbstractAdjoint, refuse
 from ._direct_crossing import crossing, flow
 from ._event_adjoint import event_direct
@@ -175,6 +175,7 @@ def _run_sample(sample: _Sample, capacity: int) -> _State:
 def direct_run(problem: LayerProblem, capacity: int) -> LayerRun:
     """Solve the layer by plain differentiable operations, event by event."""
     batch, neurons = problem.v.shape
+    rows, times, index = one_list(problem.rows, problem.times, problem.index)
     spread = lambda x: None if x is None else jnp.broadcast_to(x, (batch, neurons))
     last = jnp.full((batch, 1), jnp.inf, problem.times.dtype)
     each = dict(
@@ -185,11 +186,11 @@ def direct_run(problem: LayerProblem, capacity: int) -> LayerRun:
         bias=spread(problem.bias),
         v=problem.v,
         i=problem.i,
-        times=jnp.concatenate([problem.times, last], axis=1),
-        index=jnp.pad(problem.index, ((0, 0), (0, 1))),
+        times=jnp.concatenate([times.T, last], axis=1),
+        index=jnp.pad(index.T, ((0, 0), (0, 1))),
     )
     shared = dict(
-        rows=problem.rows,
+        rows=rows,
         recurrent=problem.recurrent,
         recurrent_delay=problem.recurrent_delay,
         t0=problem.t0,

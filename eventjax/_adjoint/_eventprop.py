@@ -3,12 +3,15 @@ import jax.lax as lax
 import jax.numpy as jnp
 
 from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
-from .._solver._chunked import neurons_of, solve, Trace
+from .._solver._chunked import solve
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
+from .._solver._lists import neurons_of
 from .._solver._problem import LayerProblem, LayerRun
+from .._solver._record import Trace
 from ._base import AbstractAdjoint, refuse
-from ._equations import backward, Cotangents, credible_slope, smallest_slope
+from ._equations import backward, Cotangents
 from ._event_adjoint import event_eventprop
+from ._jumps import credible_slope, smallest_slope
 
 
 # Gradients go to the first argument only. `fixed` is (t0, t1, index).
