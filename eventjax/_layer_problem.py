@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ._connection import AbstractConnection
 from ._layer_arrivals import Arrivals, in_flight, row_delays, weights
 from ._network import Layer
 from ._neuron import LeakyIntegrator, LIF
@@ -32,6 +33,20 @@ def _parameter(value: Any, dtype: Any) -> Array:
     return value[None] if value.ndim == 1 else value
 
 
+def _returns(connection: AbstractConnection, dtype: Any) -> tuple[Array, Array]:
+    """What a layer's own spikes bring back to it, and when."""
+    shape = connection.copies, connection.in_size
+    delays = row_delays(connection, dtype)
+    if delays.shape[1] > 1:
+        raise ValueError(
+            "`ClosedForm` does not take a delay for each synapse in a layer's `recurrent` "
+            "connection, got `SynapticDelay`: every spike would come back as many times "
+            "as there are neurons. Use `AxonalDelay`, one delay for each source, there."
+        )
+    rows = weights(connection, dtype)
+    return rows.reshape(*shape, -1), delays.reshape(shape)
+
+
 def is_leaky(layer: Layer) -> bool:
     """Whether `make_problem` can state the layer."""
     return isinstance(layer.neuron, (LIF, LeakyIntegrator))
@@ -55,10 +70,10 @@ def make_problem(
         threshold = _parameter(neuron.v_threshold, dtype)
         reset = _parameter(neuron.v_reset, dtype)
         if layer.recurrent is not None:
-            recurrent = weights(layer.recurrent, dtype)
-            delay = row_delays(layer.recurrent, dtype)[:, 0]
+            recurrent, delay = _returns(layer.recurrent, dtype)
             if state.returning is not None:
-                rows = jnp.concatenate([rows, recurrent])
+                back = recurrent.reshape(-1, neuron.size)
+                rows = jnp.concatenate([rows, back])
     bias = _parameter(neuron.bias, dtype)
     return LayerProblem(
         rows=rows,

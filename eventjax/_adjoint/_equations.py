@@ -46,8 +46,8 @@ class _Adjoint(eqx.Module):
     # Gradients
     chains: Chains  # those of spikes
     rows: Float[Array, "more neurons"] | None
-    recurrent: Float[Array, "neurons neurons"] | None
-    delay: Float[Array, " neurons"] | None
+    recurrent: Float[Array, "copies neurons neurons"] | None
+    delay: Float[Array, "copies neurons"] | None
     times: Float[Array, "places batch lanes"]
     currents: Float[Array, "places batch neurons"] | None
     bias: Float[Array, "batch neurons"]  # but for what spikes add to it
@@ -81,12 +81,14 @@ def _through_return(
 ) -> _Adjoint:
     """Pass the arrival of an own spike at the end of a window."""
     there = returned >= 0
-    place = jnp.maximum(returned, 0)
+    copies = given.problem.recurrent.shape[0]
+    which = jnp.maximum(returned, 0)
+    place, copy = which // copies, which % copies
     sample = jnp.arange(there.shape[0], dtype=jnp.int32)
     spike_time = adjoint.chains.spike_time
     flat = sample * spike_time.shape[1] + place
     source = given.trace.spikes.take(flat).source
-    row = given.problem.recurrent[source]
+    row = given.problem.recurrent[copy, source]
     t_bar = _time_cotangent(row, adjoint.v, adjoint.i, given.neurons.taus)
     t_bar = jnp.where(there, t_bar, 0.0)
     read = jnp.where(there[:, None], adjoint.i, 0.0)
@@ -95,8 +97,8 @@ def _through_return(
         adjoint,
         (
             spike_time.at[sample, place].add(t_bar),
-            adjoint.delay.at[source].add(t_bar),
-            adjoint.recurrent.at[source].add(read),
+            adjoint.delay.at[copy, source].add(t_bar),
+            adjoint.recurrent.at[copy, source].add(read),
         ),
     )
 

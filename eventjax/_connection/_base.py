@@ -52,17 +52,20 @@ def check_delay(name: str, delay: Delays) -> None:
         )
 
 
-def add_delays(delay: Delays, connection: AbstractConnection) -> Delays:
-    """Delays of the sources of a connection, shape `[]`, `[in]` or `[in, out]`, and its
-    own."""
+def add_delays(
+    delay: Float[Array, " in"] | Float[Array, "in out"] | float,
+    connection: AbstractConnection,
+) -> Delays:
+    """Delays of the sources of a connection, and its own. The wider float type wins."""
     inner = connection.delays()
     if jnp.ndim(delay) > 0 and connection.copies > 1:
         times = connection.copies, *(1,) * (jnp.ndim(delay) - 1)
         delay = jnp.tile(delay, times)
     if inner is None:
         return delay
-    if jnp.ndim(delay) == 1 and jnp.ndim(inner) == 2:
-        delay = delay[:, None]
-    if jnp.ndim(delay) == 2 and jnp.ndim(inner) == 1:
-        inner = inner[:, None]
-    return delay + inner
+    if jnp.ndim(delay) == 0 or jnp.ndim(inner) == 0:
+        return delay + inner
+    dtype = jnp.promote_types(delay.dtype, inner.dtype)
+    one, two = (x if x.ndim == 2 else x[:, None] for x in (delay, inner))
+    total = one.astype(dtype) + two.astype(dtype)
+    return total if max(delay.ndim, inner.ndim) == 2 else total[:, 0]

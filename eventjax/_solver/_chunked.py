@@ -46,7 +46,8 @@ def _max_windows(given: _Given) -> int:
     # With lists for each neuron a window ends where the first of them is used up. In
     # theory that may be so for each by itself.
     windows *= min(lanes, 8)
-    return windows + 2 * given.capacity + 2
+    copies = given.problem.recurrent.shape[0]
+    return windows + (1 + copies) * given.capacity + 2
 
 
 def _start(given: _Given, by_tau: bool) -> _Carry:
@@ -117,8 +118,10 @@ def _recurrent_step(carry: _Carry, given: _Given) -> _Carry:
     )
 
     # Those up to the first return are right.
+    shortest = jnp.min(delay, axis=0)
+
     def earliest(real, pair, spike, first):
-        time = jnp.where(real, spike.time + delay[pair % num], jnp.inf)
+        time = jnp.where(real, spike.time + shortest[pair % num], jnp.inf)
         return first.at[pair // num].min(time)
 
     end = over_tiles(emitted, tile, earliest, limit)
@@ -146,10 +149,11 @@ def _recurrent_step(carry: _Carry, given: _Given) -> _Carry:
 
     returns = (arrival <= end) & (arrival <= problem.t1)
     sample = jnp.arange(batch, dtype=jnp.int32)
-    source = record.spikes.take(sample * given.capacity + returning).source
-    back = problem.recurrent[source]
+    spike, copy = returning // delay.shape[0], returning % delay.shape[0]
+    source = record.spikes.take(sample * given.capacity + spike).source
+    back = problem.recurrent[copy, source]
     state = state.receive(jnp.where(returns[:, None], back, 0.0))
-    place = jnp.where(returns, returning, given.capacity)
+    place = jnp.where(returns, returning, record.pending.shape[1])
     pending = record.pending.at[sample, place].set(jnp.inf, mode="drop")
     taken = jnp.sum(window.there, axis=0, dtype=jnp.int32)
     line = Log(

@@ -19,8 +19,10 @@ class LayerProblem(eqx.Module):
     """
 
     rows: Float[Array, "rows neurons"]
-    recurrent: Float[Array, "neurons neurons"] | None  # spike of n adds recurrent[n]
-    recurrent_delay: Float[Array, " neurons"] | None  # ms after the spike, >= 0
+    # A spike of n comes back as copies c, `recurrent_delay[c, n]` ms later (>= 0), and adds
+    # `recurrent[c, n]`.
+    recurrent: Float[Array, "copies neurons neurons"] | None
+    recurrent_delay: Float[Array, "copies neurons"] | None
     tau_mem: Array
     tau_syn: Array
     v_threshold: Array | None  # None: these neurons never spike

@@ -35,22 +35,26 @@ class Record(eqx.Module):
     num_spikes: Int[Array, " batch"]
     spikes: Rows  # of SpikeRecord, [batch * capacity]; a neuron's own in sequence
     last: Int[Array, "batch neurons"]  # place of each neuron's last spike, or -1
-    # Arrivals of the layer's own spikes that are still to come, by place of the spike
-    pending: Float[Array, "batch capacity"] | None
+    # Arrivals of the layer's own spikes that are still to come: place of the spike times
+    # their number for each, plus which of these
+    pending: Float[Array, "batch returns"] | None
 
     @classmethod
     def empty(cls, problem: LayerProblem, capacity: int, by_tau: bool) -> "Record":
         batch, num = problem.v.shape
-        shape, dtype = (batch, capacity), problem.v.dtype
-        ints, floats = jnp.zeros(batch * capacity, jnp.int32), jnp.zeros(shape, dtype)
-        never, floats = floats + jnp.inf, floats.reshape(-1)
+        places, dtype = batch * capacity, problem.v.dtype
+        ints, floats = jnp.zeros(places, jnp.int32), jnp.zeros(places, dtype)
         by = floats if by_tau else None
-        spike = SpikeRecord(never.reshape(-1), ints, ints, ints, floats, by, by)
+        spike = SpikeRecord(floats + jnp.inf, ints, ints, ints, floats, by, by)
+        pending = None
+        if problem.recurrent is not None:
+            returns = capacity * problem.recurrent.shape[0]
+            pending = jnp.full((batch, returns), jnp.inf, dtype)
         return cls(
             jnp.zeros(batch, jnp.int32),
             Rows.of(spike),
             jnp.full((batch, num), -1, jnp.int32),
-            None if problem.recurrent is None else never,
+            pending,
         )
 
     @property
@@ -66,7 +70,7 @@ class Log(eqx.Module):
     start: Float[Array, "*windows batch"] | None
     end: Float[Array, "*windows batch"] | None
     taken: Int[Array, "*windows batch lanes"] | None  # arrivals of the window
-    # Spike whose own row arrived at its end, or -1
+    # Which of the pending arrivals came at its end, or -1
     returned: Int[Array, "*windows batch"] | None
 
     @classmethod
@@ -117,7 +121,7 @@ def add_spikes(
     count: Int[Array, "batch neurons"],
     tile: int,
     until: Float[Array, " batch"] | None = None,
-    delay: Float[Array, " neurons"] | None = None,
+    delay: Float[Array, "copies neurons"] | None = None,
 ) -> Record:
     """Write the spikes of a window (those not after `until`) behind those before, a
     neuron's own in sequence. `count` is their number for each neuron, `delay` that of the
@@ -141,13 +145,17 @@ def add_spikes(
         new = SpikeRecord(spike.time, source, spike.segment, previous, *before)
         spikes = spikes.put(flat, real, new)
         if pending is not None:
-            arrival = spike.time + delay[source]
-            pending = put(pending.reshape(-1), flat, real, arrival)
-            pending = pending.reshape(batch, capacity)
+            arrivals = (spike.time[None] + delay[:, source]).T
+            pending = put(pending, flat, real, arrivals)
         return spikes, pending
 
-    arrays = record.spikes, record.pending
+    pending = record.pending
+    if pending is not None:
+        pending = pending.reshape(batch * capacity, -1)
+    arrays = record.spikes, pending
     spikes, pending = over_tiles(emitted, tile, write, arrays)
+    if pending is not None:
+        pending = pending.reshape(batch, -1)
     last = jnp.where(count > 0, offset + count - 1, record.last)
     # A sample whose spikes do not fit is given up; its places must stay in range.
     last = jnp.minimum(last, capacity - 1)

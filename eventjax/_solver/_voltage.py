@@ -85,11 +85,14 @@ def _voltages_at(
     total -= _falls(at, problem, run)
     if problem.recurrent is not None:
         wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
-        back = run.times + problem.recurrent_delay[run.sources]
+        batch = run.times.shape[0]
+        back = run.times[None] + problem.recurrent_delay[:, run.sources]
+        back = jnp.moveaxis(back, 0, 1).reshape(batch, -1)
+        received = jnp.moveaxis(problem.recurrent[:, run.sources], 0, 1)
         total += _sum_over_events(
             every,
             back[:, :, None],
-            problem.recurrent[run.sources],
+            received.reshape(batch, back.shape[1], -1),
             lambda t: psp(t, wide.mem, wide.syn),
         )
     return total
