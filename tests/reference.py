@@ -103,7 +103,8 @@ def simulate(
 ) -> Run:
     """Arrival `k` adds `rows[index[k]]` to the currents at `times[k]`; those after `t1`
     do not arrive. Neuron parameters are numbers, or arrays of one for each neuron.
-    `recurrent` and its delay may have an axis in front: then a spike comes back as often."""
+    `recurrent` and its delay may have an axis in front: then a spike comes back that
+    often."""
     rows = np.asarray(rows, float)
     size = rows.shape[1]
     each = [np.broadcast_to(np.asarray(x, float), size) for x in

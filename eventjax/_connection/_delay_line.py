@@ -24,7 +24,7 @@ class DelayLine(AbstractDelay):
     connection: AbstractConnection
     lags: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, connection: AbstractConnection, lags: Sequence[float]):
+    def __init__(self, connection: AbstractConnection, lags: Sequence[float | int]):
         self.connection = connection
         self.lags = tuple(float(x) for x in lags)
         if not self.lags or not np.all(np.isfinite(self.lags) & (np.array(lags) >= 0)):

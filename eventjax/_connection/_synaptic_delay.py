@@ -23,7 +23,7 @@ class SynapticDelay(AbstractDelay):
     connection: AbstractConnection
     delay: Float[Array, "in out"]
 
-    def __init__(self, connection: AbstractConnection, delay: Float[Array, "in out"]):
+    def __init__(self, connection: AbstractConnection, delay: Float[Array, "..."]):
         self.connection = connection
         shape, wanted = jnp.shape(delay), (connection.in_size, connection.out_size)
         if shape != wanted:
