@@ -39,7 +39,7 @@ def _returns(connection: AbstractConnection, dtype: Any) -> tuple[Array, Array]:
     delays = row_delays(connection, dtype)
     if delays.shape[1] > 1:
         raise ValueError(
-            "`ClosedForm` does not take a delay for each synapse in a layer's `recurrent` "
+            "Exact solvers do not take a delay for each synapse in a layer's `recurrent` "
             "connection, got `SynapticDelay`: every spike would come back as many times "
             "as there are neurons. Use `AxonalDelay`, one delay for each source, there."
         )
@@ -116,8 +116,13 @@ def make_event_problem(
     rows = weights(layer.connection, dtype)
     recurrent = delay = None
     if layer.recurrent is not None:
-        recurrent = weights(layer.recurrent, dtype)
-        delay = row_delays(layer.recurrent, dtype)[:, 0]
+        if layer.recurrent.copies > 1:
+            raise ValueError(
+                "A `DelayLine` as a layer's `recurrent` connection works with `LIF` under "
+                f"`ClosedForm`, not with `{type(neuron).__name__}` solved event by event: "
+                "use `AxonalDelay`, one delay for each source, there."
+            )
+        recurrent, delay = (x[0] for x in _returns(layer.recurrent, dtype))
         if state.returning is not None:
             rows = jnp.concatenate([rows, recurrent])
     rows, times, index = one_list(rows, arrivals.times, arrivals.index)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
-from .._solver._problem import one_list, LayerProblem, LayerRun
+from .._solver._problem import LayerProblem, LayerRun, one_list
 from ._base import AbstractAdjoint, refuse
 from ._direct_crossing import crossing, flow
 from ._event_adjoint import event_direct
