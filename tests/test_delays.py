@@ -388,11 +388,11 @@ def test_many_events():
     """Several windows, lists that are sorted and not counted, and tiles of neurons."""
     rng = np.random.default_rng(6)
     sources, neurons, events = 3, 300, 600
-    weight = jnp.asarray(rng.normal(0.08, 0.05, (sources, neurons)))
+    weight = jnp.asarray(rng.normal(0.07, 0.04, (sources, neurons)))
     delay = jnp.asarray(rng.uniform(0, 20, (sources, neurons)))
     spikes = random_spikes(rng, BATCH, events, sources, T1)
     layer = ej.Layer(
-        ej.SynapticDelay(dense(weight), delay), ej.LIF(neurons), capacity=2000
+        ej.SynapticDelay(dense(weight), delay), ej.LIF(neurons), capacity=4000
     )
     sol = eqx.filter_jit(ej.simulate)(ej.Network([layer]), spikes, T1)
     for neuron in (0, 150, 299):

@@ -1,6 +1,7 @@
 """What a neuron is: an ODE between spikes, and three rules for what happens at them."""
 
 import abc
+import functools as ft
 from typing import Any
 
 import equinox as eqx
@@ -103,10 +104,10 @@ def check_reset(v_reset: Any, v_threshold: Any) -> None:
 
 
 def rest(neuron: AbstractNeuron) -> Float[Array, " neurons"]:
-    """Zeros of the float type of a neuron's parameters."""
-    arrays = (x for x in jax.tree.leaves(neuron) if eqx.is_array(x))
-    dtype = jnp.result_type(*arrays, jax.dtypes.canonicalize_dtype(float))
-    return jnp.zeros(neuron.size, dtype)
+    """Zeros of the widest float type of a neuron's parameters."""
+    dtypes = [x.dtype for x in jax.tree.leaves(neuron) if eqx.is_inexact_array(x)]
+    default = jax.dtypes.canonicalize_dtype(float)
+    return jnp.zeros(neuron.size, ft.reduce(jnp.promote_types, dtypes or [default]))
 
 
 def parameters(neuron: AbstractNeuron, like: Array) -> Any:
