@@ -56,16 +56,16 @@ def add_delays(
     delay: Float[Array, " in"] | Float[Array, "in out"] | float,
     connection: AbstractConnection,
 ) -> Delays:
-    """Delays of the sources of a connection, and its own. The wider float type wins."""
+    """Delays of the sources of a connection, and its own."""
     inner = connection.delays()
     if jnp.ndim(delay) > 0 and connection.copies > 1:
         times = connection.copies, *(1,) * (jnp.ndim(delay) - 1)
         delay = jnp.tile(delay, times)
     if inner is None:
         return delay
-    if jnp.ndim(delay) == 0 or jnp.ndim(inner) == 0:
-        return delay + inner
-    dtype = jnp.promote_types(delay.dtype, inner.dtype)
-    one, two = (x if x.ndim == 2 else x[:, None] for x in (delay, inner))
-    total = one.astype(dtype) + two.astype(dtype)
-    return total if max(delay.ndim, inner.ndim) == 2 else total[:, 0]
+    ndims = jnp.ndim(delay), jnp.ndim(inner)
+    if ndims == (1, 2):
+        delay = delay[:, None]
+    elif ndims == (2, 1):
+        inner = inner[:, None]
+    return delay + inner

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -55,5 +56,6 @@ class DelayLine(AbstractDelay):
         return self.connection.rows(index)
 
     def delays(self) -> Delays:
-        lags = jnp.repeat(jnp.asarray(self.lags), self.in_size)
-        return add_delays(lags, self.connection)
+        weights = jax.eval_shape(self.rows, jnp.zeros((), jnp.int32))
+        lags = jnp.asarray(self.lags, weights.dtype)
+        return add_delays(jnp.repeat(lags, self.in_size), self.connection)
