@@ -6,10 +6,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._connection import AbstractConnection
+from ._connection import AbstractConnection, DelayLine
 from ._connection._sort import ranks, reorder
 from ._network import Layer
 from ._solution import LayerState
+from ._solver._problem import Streams
 from ._spikes import sort_events, Spikes
 
 
@@ -18,9 +19,9 @@ class Arrivals(eqx.Module):
     delays are those of single synapses, one for each of its neurons (lanes)."""
 
     times: Float[Array, "events batch lanes"]  # ms, +inf where empty
-    index: Int[
-        Array, "events batch lanes"
-    ]  # of rows; behind the connection's recurrent
+    # Of the rows; those of the recurrent connection are behind all others
+    index: Int[Array, "events batch lanes"]
+    streams: Streams | None = None
 
 
 def weights(connection: AbstractConnection, dtype: Any) -> Float[Array, "rows out"]:
@@ -75,17 +76,52 @@ def layer_arrivals(
 ) -> Arrivals:
     """All that arrives from before, and own spikes that were in flight at `t0`."""
     connection, recurrent = layer.connection, layer.recurrent
+    own = None
+    if recurrent is not None and state.returning is not None:
+        own = _still_to_come(_arrivals(recurrent, state.returning), t0)
+        index = own.index + connection.copies * connection.in_size
+        own = Arrivals(own.times, index)
+    if isinstance(connection, DelayLine) and connection.is_plain:
+        return _in_streams(connection, spikes, state.arriving, own, t0)
     parts = [_arrivals(connection, spikes)]
     if state.arriving is not None:
         before = _arrivals(connection, state.arriving)
         parts.insert(0, _still_to_come(before, t0))
-    if recurrent is not None and state.returning is not None:
-        own = _still_to_come(_arrivals(recurrent, state.returning), t0)
-        index = own.index + connection.copies * connection.in_size
-        parts.append(Arrivals(own.times, index))
+    if own is not None:
+        parts.append(own)
     delays = connection.delays()
     in_order = connection.copies == 1 and (delays is None or jnp.ndim(delays) == 0)
     return parts[0] if in_order and len(parts) == 1 else _merge(parts)
+
+
+def _in_streams(
+    connection: DelayLine,
+    spikes: Spikes,
+    before: Spikes | None,
+    own: Arrivals | None,
+    t0: Array,
+) -> Arrivals:
+    """One stream for each lag of the spikes, and one for own spikes if there are any."""
+    dtype, copies = spikes.times.dtype, len(connection.lags)
+    lag = jnp.asarray(connection.lags, dtype)
+    start = jnp.zeros((spikes.times.shape[0], copies), jnp.int32)
+    if before is not None:
+        # They were sent before all others, and those that have arrived before those that
+        # have not.
+        arrived = before.times[:, None] + lag[None, :, None] <= t0
+        start = jnp.sum(arrived, axis=2, dtype=jnp.int32)
+        spikes = before.merge(spikes)
+    stop = jnp.full(copies, spikes.capacity, jnp.int32)
+    shift = jnp.arange(copies, dtype=jnp.int32) * connection.in_size
+    times, index = spikes.times.T[:, :, None], spikes.sources.T[:, :, None]
+    if own is not None:
+        own = _merge([own])
+        times = jnp.concatenate([times, own.times])
+        index = jnp.concatenate([index, own.index])
+        start = jnp.pad(start, ((0, 0), (0, 1)), constant_values=spikes.capacity)
+        stop = jnp.pad(stop, (0, 1), constant_values=times.shape[0])
+        lag, shift = jnp.pad(lag, (0, 1)), jnp.pad(shift, (0, 1))
+    return Arrivals(times, index, Streams(start, stop, lag, shift))
 
 
 def in_flight(

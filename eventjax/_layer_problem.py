@@ -90,6 +90,7 @@ def make_problem(
         t1=t1,
         times=arrivals.times,
         index=arrivals.index,
+        streams=arrivals.streams,
     )
 
 
@@ -125,7 +126,8 @@ def make_event_problem(
         recurrent, delay = (x[0] for x in _returns(layer.recurrent, dtype))
         if state.returning is not None:
             rows = jnp.concatenate([rows, recurrent])
-    rows, times, index = one_list(rows, arrivals.times, arrivals.index)
+    arrays = arrivals.times, arrivals.index, arrivals.streams
+    rows, times, index = one_list(rows, *arrays)
     given = Spikes(times.T, index.T)
     marker = rows.shape[0]
     rows = jnp.pad(rows, ((0, 1), (0, 0)))

@@ -178,7 +178,9 @@ def _run_sample(sample: _Sample, capacity: int) -> _State:
 def direct_run(problem: LayerProblem, capacity: int) -> LayerRun:
     """Solve the layer by plain differentiable operations, event by event."""
     batch, neurons = problem.v.shape
-    rows, times, index = one_list(problem.rows, problem.times, problem.index)
+    rows, times, index = one_list(
+        problem.rows, problem.times, problem.index, problem.streams
+    )
     spread = lambda x: None if x is None else jnp.broadcast_to(x, (batch, neurons))
     last = jnp.full((batch, 1), jnp.inf, problem.times.dtype)
     each = dict(

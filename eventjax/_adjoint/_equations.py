@@ -21,10 +21,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._neuron._lif_flow import Taus
-from .._solver._lists import Lists, neurons_of, tile_size
+from .._solver._lists import AbstractLists, neurons_of, tile_size
 from .._solver._problem import LayerProblem
 from .._solver._record import Log, Trace
 from .._solver._rows import Rows
+from .._solver._stream_lists import lists_of
 from .._solver._window import Neurons, wide, Window, window_steps
 from ._jumps import Chains, Sums, through_spikes
 
@@ -42,7 +43,7 @@ class _Adjoint(eqx.Module):
     v: Float[Array, "batch neurons"]
     i: Float[Array, "batch neurons"]
     # Arrivals that have not been passed yet
-    position: Int[Array, "batch lanes"] | None
+    position: Int[Array, "batch lists"] | None
     # Gradients
     chains: Chains  # those of spikes
     rows: Float[Array, "more neurons"] | None
@@ -57,7 +58,7 @@ class _Given(eqx.Module):
     """What does not change."""
 
     problem: LayerProblem
-    lists: Lists
+    lists: AbstractLists
     neurons: Neurons
     trace: Trace
     max_jump: float | None = eqx.field(static=True)
@@ -111,7 +112,8 @@ def _window_of(
         return given.lists.nth(line), adjoint
     position = adjoint.position - log.taken.astype(jnp.int32)
     window = given.lists.behind(position, log.start)
-    window = window.cut(log.end, given.problem.rows.shape[0])
+    if log.end is not None:
+        window = window.cut(log.end, given.problem.rows.shape[0])
     return window, eqx.tree_at(lambda a: a.position, adjoint, position)
 
 
@@ -133,16 +135,15 @@ def _read(
         t_bar = _time_cotangents(received, reads_v, reads_i, taus)
 
     def write(into, x):
-        if adjoint.position is None:
+        if given.lists.steady:
             first = line * given.lists.size
             return lax.dynamic_update_slice_in_dim(into, x, first, axis=0)
         # Arrivals behind the window's end come again in the next one.
-        size, batch, lanes = window.ends.shape
-        at = jnp.arange(size, dtype=jnp.int32)[:, None, None] + adjoint.position[None]
-        at = jnp.where(window.there, at, into.shape[0])
+        _, batch, lanes = window.ends.shape
+        at = jnp.where(window.there, window.place, into.shape[0])
         sample = jnp.arange(batch, dtype=jnp.int32)[None, :, None]
         lane = jnp.arange(lanes, dtype=jnp.int32)[None, None]
-        return into.at[at, sample, lane].set(x, mode="drop", unique_indices=True)
+        return into.at[at, sample, lane].add(x, mode="drop")
 
     if new_currents is not None:
         new_currents = write(new_currents, jnp.where(window.there, reads_i, 0.0))
@@ -203,6 +204,7 @@ def _start(given: _Given, bars: Cotangents) -> _Adjoint:
         Rows.of(Sums(zeros, zeros, by_mem, by_syn)),
     )
     like = lambda x: None if x is None else jnp.zeros_like(x)
+    blank = jnp.zeros((lists.places, *problem.times.shape[1:]), bars.v.dtype)
     return _Adjoint(
         bars.v,
         bars.i,
@@ -211,8 +213,8 @@ def _start(given: _Given, bars: Cotangents) -> _Adjoint:
         like(lists.rows),
         like(problem.recurrent),
         like(problem.recurrent_delay),
-        like(lists.ends),
-        like(lists.currents),
+        blank,
+        blank if problem.own_lists else None,
         like(bars.v),
     )
 
@@ -234,7 +236,7 @@ def backward(
     none). That of the time constants is right only if the trace was made for it."""
     given = _Given(
         problem,
-        Lists.of(problem),
+        lists_of(problem),
         neurons_of(problem),
         trace,
         max_jump,
@@ -270,6 +272,7 @@ def backward(
         "t1": None,
         "times": adjoint.times[:events],
         "index": None,
+        "streams": None,
     }
     return eqx.tree_at(
         lambda p: [getattr(p, name) for name in each],

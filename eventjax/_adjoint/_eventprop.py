@@ -14,7 +14,7 @@ from ._event_adjoint import event_eventprop
 from ._jumps import credible_slope, smallest_slope
 
 
-# Gradients go to the first argument only. `fixed` is (t0, t1, index).
+# Gradients go to the first argument only. `fixed` is (t0, t1, index, streams).
 @eqx.filter_custom_vjp
 def _run(problem, *, fixed, capacity, max_jump):
     problem = _whole(problem, fixed)
@@ -62,7 +62,7 @@ def _with_clipped(
 
 
 def _fixed(problem: LayerProblem) -> tuple:
-    return problem.t0, problem.t1, problem.index
+    return problem.t0, problem.t1, problem.index, problem.streams
 
 
 def _whole(problem: LayerProblem, fixed) -> LayerProblem:
@@ -108,9 +108,10 @@ class Eventprop(AbstractAdjoint):
 
     def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
         # Integers that come out of a sort carry an empty tangent.
-        index = lax.stop_gradient(problem.index)
-        fixed = problem.t0, problem.t1, index
-        problem = eqx.tree_at(_fixed, problem, (None, None, None))
+        index = lax.stop_gradient((problem.index, problem.streams))
+        fixed = problem.t0, problem.t1, *index
+        is_none = lambda x: x is None
+        problem = eqx.tree_at(_fixed, problem, (None,) * 4, is_leaf=is_none)
         return _run(problem, fixed=fixed, capacity=capacity, max_jump=self.max_jump)
 
     def run_events(

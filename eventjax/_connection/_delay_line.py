@@ -52,6 +52,12 @@ class DelayLine(AbstractDelay):
     def copies(self) -> int:
         return self.connection.copies * len(self.lags)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the lags delays anything, so that all spikes keep their
+        order in each copy."""
+        return self.connection.copies == 1 and self.connection.delays() is None
+
     def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
         return self.connection.rows(index)
 

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._neuron._lif_flow import Flow
-from ._lists import is_recurrent, Lists, neurons_of, tile_size
+from ._lists import AbstractLists, is_recurrent, neurons_of, tile_size
 from ._problem import LayerProblem, LayerRun
 from ._record import add_spikes, Log, over_tiles, Record, Trace
 from ._rows import Rows
 from ._spiking import Drop, solve_spikes, state_after
+from ._stream_lists import lists_of
 from ._window import advance, Free, Neurons
 
 
@@ -31,7 +32,7 @@ class _Given(eqx.Module):
     """What does not change."""
 
     problem: LayerProblem
-    lists: Lists
+    lists: AbstractLists
     neurons: Neurons
     tile: int = eqx.field(static=True)
     capacity: int = eqx.field(static=True)
@@ -39,8 +40,8 @@ class _Given(eqx.Module):
 
 def _max_windows(given: _Given) -> int:
     """A bound: a window uses up its arrivals, or ends where a spike is or arrives."""
-    events, lanes = given.problem.times.shape[0], given.problem.times.shape[2]
-    windows = events // given.lists.size + 1
+    lanes = given.problem.times.shape[2]
+    windows = given.lists.length // given.lists.size + 1
     if not is_recurrent(given.problem):
         return windows
     # With lists for each neuron a window ends where the first of them is used up. In
@@ -51,19 +52,23 @@ def _max_windows(given: _Given) -> int:
 
 
 def _start(given: _Given, by_tau: bool) -> _Carry:
-    problem, lanes = given.problem, given.lists.count
-    batch = problem.v.shape[0]
+    problem, lists = given.problem, given.lists
     zero = jnp.zeros_like(problem.v) if by_tau else None
     state = Flow(problem.v, problem.i, zero, zero, zero)
     record = Record.empty(problem, given.capacity, by_tau)
-    time = position = taken = returned = None
-    if is_recurrent(problem):
-        time = jnp.full(batch, problem.t0, problem.v.dtype)
-        position, taken = jnp.zeros_like(lanes), jnp.zeros_like(lanes, jnp.int8)
-        returned = record.num_spikes
-    line = Log(record.num_spikes, time, time, taken, returned)
-    log = Log.empty(_max_windows(given), line)
+    time = position = None
+    if not lists.steady:
+        time = jnp.full(problem.v.shape[0], problem.t0, problem.v.dtype)
+        position = lists.first
+    back = time if is_recurrent(problem) else None
+    log = Log.empty(_max_windows(given), _line(record, time, back, position, back))
     return _Carry(state, time, position, record, log, jnp.zeros((), jnp.int32))
+
+
+def _line(record: Record, start, end, taken, returned) -> Log:
+    small = lambda x, dtype: None if x is None else x.astype(dtype)
+    returned = small(returned, jnp.int32)
+    return Log(record.num_spikes, start, end, small(taken, jnp.int8), returned)
 
 
 def _give_up(free: Free, record: Record) -> Free:
@@ -79,10 +84,17 @@ def _end(free: Free, shape: tuple[int, int]) -> Flow:
 
 
 def _feed_forward_step(carry: _Carry, given: _Given) -> _Carry:
-    """The next arrivals of all lists, of each the same number."""
-    window, record, tile = given.lists.nth(carry.step), carry.record, given.tile
-    log = carry.log.write(carry.step, Log(record.num_spikes, None, None, None, None))
-    free = advance(carry.state, window, given.lists.rows, given.neurons)
+    """As many arrivals as a window holds."""
+    lists, record, tile = given.lists, carry.record, given.tile
+    time, position, taken = carry.time, carry.position, None
+    if lists.steady:
+        window = lists.nth(carry.step)
+    else:
+        window = lists.behind(position, time)
+        taken = lists.taken(window)
+        time, position = window.ends[-1, :, 0], position + taken
+    log = carry.log.write(carry.step, _line(record, carry.time, None, taken, None))
+    free = advance(carry.state, window, lists.rows, given.neurons)
     if given.neurons.v_threshold is None:
         state = _end(free, carry.state.v.shape)
     else:
@@ -91,7 +103,7 @@ def _feed_forward_step(carry: _Carry, given: _Given) -> _Carry:
             free, window, given.neurons, given.capacity, tile
         )
         record = add_spikes(record, emitted, count, tile)
-    return _Carry(state, None, None, record, log, carry.step + 1)
+    return _Carry(state, time, position, record, log, carry.step + 1)
 
 
 def _recurrent_step(carry: _Carry, given: _Given) -> _Carry:
@@ -155,14 +167,9 @@ def _recurrent_step(carry: _Carry, given: _Given) -> _Carry:
     state = state.receive(jnp.where(returns[:, None], back, 0.0))
     place = jnp.where(returns, returning, record.pending.shape[1])
     pending = record.pending.at[sample, place].set(jnp.inf, mode="drop")
-    taken = jnp.sum(window.there, axis=0, dtype=jnp.int32)
-    line = Log(
-        record.num_spikes,
-        carry.time,
-        end,
-        taken.astype(jnp.int8),
-        jnp.where(returns, returning, -1),
-    )
+    taken = given.lists.taken(window)
+    returned = jnp.where(returns, returning, -1)
+    line = _line(record, carry.time, end, taken, returned)
     record = eqx.tree_at(lambda r: r.pending, record, pending)
     record = add_spikes(record, emitted, count.reshape(batch, num), tile, end, delay)
     log = carry.log.write(carry.step, line)
@@ -211,12 +218,12 @@ def _feed_forward(given: _Given, by_tau: bool) -> _Carry:
 
 
 def _recurrent(given: _Given, by_tau: bool) -> _Carry:
-    t1, count = given.problem.t1, given.lists.count
+    t1, last = given.problem.t1, given.lists.last
     carry = _start(given, by_tau)
     bound = carry.log.num_spikes.shape[0]
 
     def unfinished(carry: _Carry):
-        left = (carry.time < t1) | jnp.any(carry.position < count, axis=1)
+        left = (carry.time < t1) | jnp.any(carry.position < last, axis=1)
         left |= jnp.min(carry.record.pending, axis=1) <= t1
         return left & (carry.record.num_spikes <= given.capacity)
 
@@ -238,7 +245,7 @@ def solve(
     need."""
     given = _Given(
         problem,
-        Lists.of(problem),
+        lists_of(problem),
         neurons_of(problem),
         tile_size(problem),
         capacity,

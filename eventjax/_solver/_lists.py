@@ -1,5 +1,8 @@
 """The arrivals of a layer, made ready to be taken window by window."""
 
+import abc
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
@@ -19,11 +22,16 @@ def neurons_of(problem: LayerProblem) -> Neurons:
     )
 
 
-def window_size(problem: LayerProblem) -> int:
-    """Arrivals per window: all of them where there are few; else 16, or 32 in a small
-    layer, where the number of steps counts more than what is done in each."""
+def window_size(problem: LayerProblem, length: int) -> int:
+    """Arrivals per window: all of them, `length` at most, where they are few; else 16, or
+    32 in a small layer, where the number of steps counts more than what is done in each."""
     size = 16 if problem.v.size > 1024 else 32
-    return min(problem.times.shape[0] + 1, size)
+    return min(length + 1, size)
+
+
+def with_zero_row(problem: LayerProblem) -> Float[Array, "more neurons"]:
+    """The rows and one of zeros, for places without arrival."""
+    return jnp.pad(problem.rows, ((0, 1), (0, 0)))
 
 
 def tile_size(problem: LayerProblem) -> int:
@@ -36,25 +44,60 @@ def is_recurrent(problem: LayerProblem) -> bool:
     return problem.recurrent is not None and problem.v_threshold is not None
 
 
-class Lists(eqx.Module):
-    """Lists of arrivals, filled up to whole windows; those after t1 are cut to it and add
-    nothing, so that a window without arrivals ends at t1. Either rows are shared, or each
-    neuron has its own list and currents."""
+class AbstractLists(eqx.Module):
+    """The arrivals up to t1, with rows that are shared or currents of each neuron."""
+
+    t0: eqx.AbstractVar[Float[Array, ""]]
+    rows: eqx.AbstractVar[Float[Array, "more neurons"] | None]  # the last one is zero
+    first: eqx.AbstractVar[Int[Array, "batch lists"]]  # positions of the first arrivals
+    last: eqx.AbstractVar[Int[Array, "batch lists"]]  # behind the last ones
+    size: eqx.AbstractVar[int]  # of a window
+    length: eqx.AbstractVar[int]  # at most so many arrivals in a lane
+    places: eqx.AbstractVar[int]  # of cotangents of times
+    steady: eqx.AbstractVar[bool]  # windows are the same for all, and have numbers
+
+    @property
+    @abc.abstractmethod
+    def num_windows(self) -> Int[Array, ""]:
+        """How many full ones it takes to use up all arrivals and to reach t1."""
+
+    @abc.abstractmethod
+    def nth(self, n: Int[Array, ""]) -> Window:
+        """The `n`-th window, if lists are `steady`."""
+
+    @abc.abstractmethod
+    def behind(
+        self, position: Int[Array, "batch lists"], start: Float[Array, " batch"]
+    ) -> Window:
+        """The window that starts in each list at a position."""
+
+    @abc.abstractmethod
+    def taken(self, window: Window) -> Int[Array, "batch lists"]:
+        """How many arrivals of each list are there in a window."""
+
+
+class Lists(AbstractLists):
+    """Lists as they are, filled up to whole windows; what is after t1 is cut to it and
+    adds nothing, so that a window without arrivals ends at t1."""
 
     t0: Float[Array, ""]
     ends: Float[Array, "places batch lanes"]
     index: Int[Array, "places batch"] | None
-    rows: Float[Array, "more neurons"] | None  # the last one is zero, for empty places
+    rows: Float[Array, "more neurons"] | None
     currents: Float[Array, "places batch neurons"] | None
-    count: Int[Array, "batch lanes"]  # arrivals up to t1
-    size: int = eqx.field(static=True)  # of a window
+    first: Int[Array, "batch lanes"]
+    last: Int[Array, "batch lanes"]
+    size: int = eqx.field(static=True)
+    length: int = eqx.field(static=True)
+    steady: bool = eqx.field(static=True)
 
     @classmethod
     def of(cls, problem: LayerProblem) -> "Lists":
-        size, events = window_size(problem), problem.times.shape[0]
+        events, steady = problem.times.shape[0], not is_recurrent(problem)
+        size = window_size(problem, events)
         # One place more than there are events at least, and a window's room behind the
         # last one where windows start anywhere.
-        more = size if is_recurrent(problem) else size - events % size
+        more = size - events % size if steady else size
         fill = ((0, more), (0, 0), (0, 0))
         there = problem.times <= problem.t1
         ends = jnp.where(there, problem.times, problem.t1)
@@ -63,26 +106,32 @@ class Lists(eqx.Module):
         if problem.own_lists:
             currents = jnp.pad(jnp.where(there, problem.received, 0.0), fill)
         else:
-            rows = jnp.pad(problem.rows, ((0, 1), (0, 0)))
+            rows = with_zero_row(problem)
             no_row = problem.rows.shape[0]
             index = jnp.where(there, problem.index, no_row)[:, :, 0]
             index = jnp.pad(index, fill[:2], constant_values=no_row)
-        count = jnp.sum(there, axis=0, dtype=jnp.int32)
-        return cls(problem.t0, ends, index, rows, currents, count, size)
+        last = jnp.sum(there, axis=0, dtype=jnp.int32)
+        first = jnp.zeros_like(last)
+        return cls(
+            problem.t0, ends, index, rows, currents, first, last, size, events, steady
+        )
+
+    @property
+    def places(self) -> int:
+        return self.ends.shape[0]
 
     @property
     def num_windows(self) -> Int[Array, ""]:
-        """How many it takes to use up all arrivals and to reach t1."""
-        return jnp.max(self.count) // self.size + 1
+        return jnp.max(self.last) // self.size + 1
 
-    def _window(self, start: Array, at: Array, pick) -> Window:
+    def _window(self, start: Array, at: Array, pick: Callable) -> Window:
         index = None if self.index is None else pick(self.index[:, :, None])[:, :, 0]
         currents = None if self.currents is None else pick(self.currents)
-        there = at < self.count[None]
-        return Window(start, pick(self.ends), there, index, currents)
+        there = at < self.last[None]
+        place = None if self.steady else at
+        return Window(start, pick(self.ends), there, index, currents, place)
 
     def nth(self, n: Int[Array, ""]) -> Window:
-        """The `n`-th window, if all have the same number of arrivals."""
         first = n * self.size
         at = first + jnp.arange(self.size, dtype=jnp.int32)
         before = self.ends[jnp.maximum(first - 1, 0)]
@@ -96,11 +145,13 @@ class Lists(eqx.Module):
     def behind(
         self, position: Int[Array, "batch lanes"], start: Float[Array, " batch"]
     ) -> Window:
-        """The window that starts in each list behind its first `position` arrivals."""
         at = position[None] + jnp.arange(self.size, dtype=jnp.int32)[:, None, None]
 
         def pick(x):
             return jnp.take_along_axis(x, at, axis=0, mode="promise_in_bounds")
 
-        start = jnp.broadcast_to(start[:, None], self.count.shape)
+        start = jnp.broadcast_to(start[:, None], self.last.shape)
         return self._window(start, at, pick)
+
+    def taken(self, window: Window) -> Int[Array, "batch lanes"]:
+        return jnp.sum(window.there, axis=0, dtype=jnp.int32)

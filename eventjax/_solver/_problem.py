@@ -4,7 +4,20 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._spikes import sort_events
+from .._connection._sort import ranks, reorder
+
+
+class Streams(eqx.Module):
+    """Several ways to read one list of events: in each, those of the places from `start`
+    to `stop` arrive `lag` ms later, and their rows are `shift` further on."""
+
+    start: Int[Array, "batch streams"]
+    stop: Int[Array, " streams"]
+    lag: Float[Array, " streams"]
+    shift: Int[Array, " streams"]
+
+    def __len__(self) -> int:
+        return self.lag.shape[0]
 
 
 class LayerProblem(eqx.Module):
@@ -15,7 +28,9 @@ class LayerProblem(eqx.Module):
 
     Arrivals are in lists sorted by time. Either a sample has one list (one *lane*), and an
     arrival of row `k` adds `rows[k]` to the currents; or each neuron has a list (a lane) of
-    its own, and in that of neuron `n` it adds `rows[k, n]` to its current only.
+    its own, and in that of neuron `n` it adds `rows[k, n]` to its current only. With
+    `streams` (one lane only) an event arrives once in each of them that it is part of;
+    then what is ascending are the times of each.
     """
 
     rows: Float[Array, "rows neurons"]
@@ -34,6 +49,7 @@ class LayerProblem(eqx.Module):
     t1: Float[Array, ""]
     times: Float[Array, "events batch lanes"]  # ascending, +inf where empty
     index: Int[Array, "events batch lanes"]  # the row of each arrival
+    streams: Streams | None = None
 
     @property
     def own_lists(self) -> bool:
@@ -49,14 +65,43 @@ class LayerProblem(eqx.Module):
         return self.rows[self.index, neuron[None, None]]
 
 
+def unroll(
+    times: Float[Array, "events batch 1"],
+    index: Int[Array, "events batch 1"],
+    streams: Streams,
+) -> tuple[Array, Array]:
+    """Times and index of all that arrives in streams, in one list, sorted."""
+    place = jnp.arange(times.shape[0], dtype=jnp.int32)[None, :, None]
+    there = (place >= streams.start.T[:, None]) & (place < streams.stop[:, None, None])
+    arrival = times[:, :, 0][None] + streams.lag[:, None, None]
+    index = index[:, :, 0][None] + streams.shift[:, None, None]
+    flat = lambda x: x.reshape(-1, times.shape[1])[:, :, None]
+    arrival, index = flat(jnp.where(there, arrival, jnp.inf)), flat(index)
+    rank = ranks(arrival)
+    return reorder(arrival, rank), reorder(index, rank)
+
+
+def without_streams(problem: LayerProblem) -> LayerProblem:
+    """The same problem with a longer list instead."""
+    if problem.streams is None:
+        return problem
+    times, index = unroll(problem.times, problem.index, problem.streams)
+    return eqx.tree_at(
+        lambda p: (p.times, p.index, p.streams), problem, (times, index, None)
+    )
+
+
 def one_list(
     rows: Float[Array, "rows neurons"],
     times: Float[Array, "events batch lanes"],
     index: Int[Array, "events batch lanes"],
+    streams: Streams | None,
 ) -> tuple[Array, Array, Array]:
     """Rows, times and index of the same arrivals in one list for each sample, shape
     `[all, batch]`, for whoever takes one event at a time: each arrival at a single neuron
     becomes one with a row of its own."""
+    if streams is not None:
+        times, index = unroll(times, index, streams)
     _, batch, lanes = times.shape
     if lanes == 1:
         return rows, times[:, :, 0], index[:, :, 0]
@@ -64,9 +109,10 @@ def one_list(
     index = index * lanes + neuron[None, None]
     # Row k * neurons + n is that of source k at neuron n, zero elsewhere.
     rows = rows[:, :, None] * jnp.eye(lanes, dtype=rows.dtype)[None]
-    flat = lambda x: jnp.moveaxis(x, 1, 0).reshape(batch, -1)
-    times, index = sort_events(flat(times), flat(index))
-    return rows.reshape(-1, lanes), times.T, index.T
+    flat = lambda x: jnp.moveaxis(x, 2, 1).reshape(-1, batch)
+    times, index = flat(times), flat(index)
+    rank = ranks(times)
+    return rows.reshape(-1, lanes), reorder(times, rank), reorder(index, rank)
 
 
 class LayerRun(eqx.Module):

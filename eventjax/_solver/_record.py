@@ -63,13 +63,13 @@ class Record(eqx.Module):
 
 
 class Log(eqx.Module):
-    """One line for each window. Where all lists are taken in steps of one size, windows
-    need none for themselves."""
+    """One line for each window. Where windows have numbers they need no more for
+    themselves, and only with recurrence do they end before their last arrival."""
 
     num_spikes: Int[Array, "*windows batch"]  # spikes before the window
     start: Float[Array, "*windows batch"] | None
     end: Float[Array, "*windows batch"] | None
-    taken: Int[Array, "*windows batch lanes"] | None  # arrivals of the window
+    taken: Int[Array, "*windows batch lists"] | None  # arrivals of the window
     # Which of the pending arrivals came at its end, or -1
     returned: Int[Array, "*windows batch"] | None
 
@@ -90,7 +90,7 @@ class Trace(eqx.Module):
     spikes: Rows  # as in `Record`
     last: Int[Array, "batch neurons"]
     final: Flow
-    position: Int[Array, "batch lanes"] | None  # arrivals that were taken in the end
+    position: Int[Array, "batch lists"] | None  # behind the last arrivals
     order: Int[Array, "batch capacity"]  # place in the sorted list of each spike
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from .._neuron._lif_crossing import stationary_point
 from .._neuron._lif_flow import Flow, propagate, psp, Steps, Taus, voltage
-from ._problem import LayerProblem, LayerRun
+from ._problem import LayerProblem, LayerRun, without_streams
 
 
 def _taus(problem: LayerProblem) -> Taus:
@@ -106,6 +106,7 @@ def voltages_at(
     One time after the other, also in the reverse pass: what all events have left at all
     times would not fit into memory.
     """
+    problem = without_streams(problem)
     one = jax.checkpoint(lambda at: _voltages_at(at[:, None], problem, run)[:, 0])
     return jnp.moveaxis(lax.map(one, at.T), 0, 1)
 
@@ -142,5 +143,6 @@ def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
 def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
     """The largest voltage of each neuron, which must not spike. Its derivative needs none
     of the time of the maximum: there V' is zero, or the time is fixed."""
+    problem = without_streams(problem)
     when = _time_of_maximum(lax.stop_gradient(problem))
     return _without_resets(lax.stop_gradient(when)[:, None], problem)[:, 0]

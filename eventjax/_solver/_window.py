@@ -21,6 +21,9 @@ class Window(eqx.Module):
     there: Bool[Array, "arrivals batch lanes"]  # if not, zeros are added
     index: Int[Array, "arrivals batch"] | None
     currents: Float[Array, "arrivals batch neurons"] | None
+    # Where the arrivals are in the problem's list, and in which of its streams
+    place: Int[Array, "arrivals batch lanes"] | None = None
+    stream: Int[Array, "arrivals batch"] | None = None
 
     @property
     def times(self) -> Float[Array, "bounds batch lanes"]:
@@ -46,7 +49,8 @@ class Window(eqx.Module):
             index = jnp.where(there[:, :, 0], index, no_row)
         if currents is not None:
             currents = jnp.where(there, currents, 0.0)
-        return Window(self.start, ends, there, index, currents)
+        place, stream = self.place, self.stream
+        return Window(self.start, ends, there, index, currents, place, stream)
 
 
 class Neurons(eqx.Module):
