@@ -9,8 +9,15 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 
-# In ms; a float for all, one for each row, or one for each row and neuron.
-Delays = Float[Array, " rows"] | Float[Array, "rows out"] | float
+# In ms; a float for all, one for each row, or one for each row and neuron. Floats and NumPy
+# arrays are constants.
+Delays = (
+    Float[Array, " rows"]
+    | Float[Array, "rows out"]
+    | Float[np.ndarray, " rows"]
+    | Float[np.ndarray, "rows out"]
+    | float
+)
 
 
 class AbstractConnection(eqx.Module):
@@ -53,14 +60,17 @@ def check_delay(name: str, delay: Delays) -> None:
 
 
 def add_delays(
-    delay: Float[Array, " in"] | Float[Array, "in out"] | float,
+    delay: Float[Array, " in"]
+    | Float[Array, "in out"]
+    | Float[np.ndarray, " in"]
+    | float,
     connection: AbstractConnection,
 ) -> Delays:
     """Delays of the sources of a connection, and its own."""
     inner = connection.delays()
     if jnp.ndim(delay) > 0 and connection.copies > 1:
-        times = connection.copies, *(1,) * (jnp.ndim(delay) - 1)
-        delay = jnp.tile(delay, times)
+        tile = np.tile if isinstance(delay, np.ndarray) else jnp.tile
+        delay = tile(delay, (connection.copies, *(1,) * (jnp.ndim(delay) - 1)))
     if inner is None:
         return delay
     ndims = jnp.ndim(delay), jnp.ndim(inner)

@@ -62,6 +62,7 @@ class DelayLine(AbstractDelay):
         return self.connection.rows(index)
 
     def delays(self) -> Delays:
+        # A NumPy array: these are constants, known also in a compiled program.
         weights = jax.eval_shape(self.rows, jnp.zeros((), jnp.int32))
-        lags = jnp.asarray(self.lags, weights.dtype)
-        return add_delays(jnp.repeat(lags, self.in_size), self.connection)
+        lags = np.asarray(self.lags, weights.dtype)
+        return add_delays(np.repeat(lags, self.in_size), self.connection)
