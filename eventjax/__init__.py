@@ -21,8 +21,11 @@ from ._adjoint import (
 )
 from ._connection import (
     AbstractConnection as AbstractConnection,
+    AbstractDelay as AbstractDelay,
     AxonalDelay as AxonalDelay,
+    DelayLine as DelayLine,
     Dense as Dense,
+    SynapticDelay as SynapticDelay,
 )
 from ._network import Layer as Layer, Network as Network
 from ._neuron import (

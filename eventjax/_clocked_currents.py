@@ -1,17 +1,16 @@
 """The currents that arrive at a layer in each step of a time grid, and after the last."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._connection import AbstractConnection
+from ._layer_arrivals import weights
 from ._solver import Clocked
 from ._solver._delay_steps import delay_steps, delayed_currents, no_gradient, product
 from ._solver._grid import Grid
-from ._spikes import Frames, sort_events, Spikes
+from ._spikes import Frames, Spikes
 
 
 class Arriving(eqx.Module):
@@ -20,13 +19,6 @@ class Arriving(eqx.Module):
     currents: Float[Array, "steps batch neurons"]
     ahead: Float[Array, "ahead batch neurons"]  # in the steps after the run
     too_long: Bool[Array, ""]  # a delay is
-
-
-def weights(connection: AbstractConnection, dtype: Any) -> Float[Array, "rows out"]:
-    """All rows of a connection."""
-    return connection.rows(jnp.arange(connection.in_size, dtype=jnp.int32)).astype(
-        dtype
-    )
 
 
 def from_frames(
@@ -117,28 +109,3 @@ def from_input(
     if by_row:
         total, last = product(total, rows), product(last, rows)
     return Arriving(total, last, jnp.array(False))
-
-
-def in_flight(
-    connection: AbstractConnection, given: Spikes, before: Spikes | None, t1: Array
-) -> tuple[Spikes, Bool[Array, " batch"]]:
-    """Input spikes that arrive somewhere after `t1`, with the times at which they were
-    sent, and for each sample whether they do not fit."""
-    room = given.capacity
-    if before is not None:
-        room = max(room, before.capacity)
-        given = before.merge(given)
-    longest = jnp.zeros((connection.in_size,), given.times.dtype)
-    delays = connection.delays()
-    if delays is not None:
-        delays = jnp.asarray(delays, given.times.dtype)
-        if delays.ndim == 2:
-            delays = jnp.max(delays, axis=1)
-        if delays.ndim == 1:
-            delays = jnp.max(delays.reshape(-1, connection.in_size), axis=0)
-        longest = jnp.broadcast_to(delays, longest.shape)
-    late = given.times + longest[given.sources] > t1
-    times, sources = sort_events(jnp.where(late, given.times, jnp.inf), given.sources)
-    there = jnp.isfinite(times)
-    too_many = jnp.sum(there, axis=1, dtype=jnp.int32) > room
-    return Spikes(times[:, :room], jnp.where(there, sources, 0)[:, :room]), too_many

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ._connection import AbstractConnection
+from ._layer_arrivals import Arrivals, in_flight, row_delays, weights
 from ._network import Layer
 from ._neuron import LeakyIntegrator, LIF
 from ._solution import LayerState
 from ._solver._event_problem import EventProblem
-from ._solver._problem import LayerProblem
-from ._spikes import sort_events, Spikes
+from ._solver._problem import LayerProblem, one_list
+from ._spikes import Spikes
 
 
 def initial_layer_state(layer: Layer, batch: int, dtype: Any) -> LayerState:
@@ -26,38 +27,24 @@ def initial_layer_state(layer: Layer, batch: int, dtype: Any) -> LayerState:
     return LayerState(jax.tree.map(batched, rest))
 
 
-def _arrivals(connection: AbstractConnection, spikes: Spikes) -> Spikes:
-    """When the spikes arrive, sorted."""
-    delays = connection.delays()
-    if delays is None:
-        return spikes
-    delays = jnp.asarray(delays, spikes.times.dtype)
-    if delays.ndim == 0:  # keeps the order
-        return Spikes(spikes.times + delays, spikes.sources)
-    return Spikes(*sort_events(spikes.times + delays[spikes.sources], spikes.sources))
-
-
-def _matrix(connection: AbstractConnection, dtype: Any) -> Float[Array, "in out"]:
-    return connection.rows(jnp.arange(connection.in_size)).astype(dtype)
-
-
 def _parameter(value: Any, dtype: Any) -> Array:
     """Shape `[]` or `[1, neurons]`."""
     value = jnp.asarray(value, dtype)
     return value[None] if value.ndim == 1 else value
 
 
-def layer_arrivals(layer: Layer, spikes: Spikes, state: LayerState) -> Spikes:
-    """All that arrives from before, and own spikes that were in flight at `t0` as
-    sources behind those of the connection."""
-    arrivals = _arrivals(layer.connection, spikes)
-    if state.arriving is not None:
-        arrivals = state.arriving.merge(arrivals)
-    if state.returning is not None:
-        back = state.returning
-        sources = back.sources + layer.connection.in_size
-        arrivals = arrivals.merge(Spikes(back.times, sources))
-    return arrivals
+def _returns(connection: AbstractConnection, dtype: Any) -> tuple[Array, Array]:
+    """What a layer's own spikes bring back to it, and when."""
+    shape = connection.copies, connection.in_size
+    delays = row_delays(connection, dtype)
+    if delays.shape[1] > 1:
+        raise ValueError(
+            "Exact solvers do not take a delay for each synapse in a layer's `recurrent` "
+            "connection, got `SynapticDelay`: every spike would come back as many times "
+            "as there are neurons. Use `AxonalDelay`, one delay for each source, there."
+        )
+    rows = weights(connection, dtype)
+    return rows.reshape(*shape, -1), delays.reshape(shape)
 
 
 def is_leaky(layer: Layer) -> bool:
@@ -67,7 +54,7 @@ def is_leaky(layer: Layer) -> bool:
 
 def make_problem(
     layer: Layer,
-    arrivals: Spikes,
+    arrivals: Arrivals,
     state: LayerState,
     drive: Array | None,
     t0: Array,
@@ -77,18 +64,16 @@ def make_problem(
     `layer_arrivals`."""
     neuron: Any = layer.neuron
     dtype = t1.dtype
-    rows = _matrix(layer.connection, dtype)
+    rows = weights(layer.connection, dtype)
     recurrent = delay = threshold = reset = None
     if isinstance(neuron, LIF):
         threshold = _parameter(neuron.v_threshold, dtype)
         reset = _parameter(neuron.v_reset, dtype)
         if layer.recurrent is not None:
-            recurrent = _matrix(layer.recurrent, dtype)
-            delays = layer.recurrent.delays()
-            delay = jnp.asarray(0.0 if delays is None else delays, dtype)
-            delay = jnp.broadcast_to(delay, (neuron.size,))
+            recurrent, delay = _returns(layer.recurrent, dtype)
             if state.returning is not None:
-                rows = jnp.concatenate([rows, recurrent])
+                back = recurrent.reshape(-1, neuron.size)
+                rows = jnp.concatenate([rows, back])
     bias = _parameter(neuron.bias, dtype)
     return LayerProblem(
         rows=rows,
@@ -104,7 +89,8 @@ def make_problem(
         t0=t0,
         t1=t1,
         times=arrivals.times,
-        index=arrivals.sources,
+        index=arrivals.index,
+        streams=arrivals.streams,
     )
 
 
@@ -117,7 +103,7 @@ def _cast(tree: PyTree, dtype: Any) -> PyTree:
 
 def make_event_problem(
     layer: Layer,
-    arrivals: Spikes,
+    arrivals: Arrivals,
     state: LayerState,
     drive: Array | None,
     t0: Array,
@@ -127,16 +113,22 @@ def make_event_problem(
     """What solving any neurons event by event takes; and for each time of record its place
     among all of them in ascending order."""
     neuron, dtype = layer.neuron, t1.dtype
-    batch = arrivals.times.shape[0]
-    rows = _matrix(layer.connection, dtype)
+    batch = arrivals.times.shape[1]
+    rows = weights(layer.connection, dtype)
     recurrent = delay = None
     if layer.recurrent is not None:
-        recurrent = _matrix(layer.recurrent, dtype)
-        delays = layer.recurrent.delays()
-        delay = jnp.asarray(0.0 if delays is None else delays, dtype)
-        delay = jnp.broadcast_to(delay, (neuron.size,))
+        if layer.recurrent.copies > 1:
+            raise ValueError(
+                "A `DelayLine` as a layer's `recurrent` connection works with `LIF` under "
+                f"`ClosedForm`, not with `{type(neuron).__name__}` solved event by event: "
+                "use `AxonalDelay`, one delay for each source, there."
+            )
+        recurrent, delay = (x[0] for x in _returns(layer.recurrent, dtype))
         if state.returning is not None:
             rows = jnp.concatenate([rows, recurrent])
+    arrays = arrivals.times, arrivals.index, arrivals.streams
+    rows, times, index = one_list(rows, *arrays)
+    given = Spikes(times.T, index.T)
     marker = rows.shape[0]
     rows = jnp.pad(rows, ((0, 1), (0, 0)))
     order, num_records = None, 0
@@ -145,7 +137,8 @@ def make_event_problem(
         places = jnp.argsort(record, axis=1, stable=True).astype(jnp.int32)
         order = jnp.argsort(places, axis=1).astype(jnp.int32)
         times = jnp.take_along_axis(record, places, axis=1)
-        arrivals = arrivals.merge(Spikes(times, jnp.full(times.shape, marker)))
+        markers = jnp.full(times.shape, marker, jnp.int32)
+        given = given.merge(Spikes(times, markers))
     if drive is None:
         drive = jnp.zeros((batch, neuron.size), dtype)
     problem = EventProblem(
@@ -157,53 +150,36 @@ def make_event_problem(
         state=state.neuron,
         t0=t0,
         t1=t1,
-        times=arrivals.times,
-        index=arrivals.sources.astype(jnp.int32),
+        times=given.times,
+        index=given.sources,
         num_records=num_records,
     )
     return problem, order
 
 
-def _later(
-    spikes: Spikes, t1: Array, room: int
-) -> tuple[Spikes, Bool[Array, " batch"]]:
-    """The spikes after `t1`, in at most `room` places, and whether they do not fit."""
-    late = spikes.times > t1
-    times, sources = sort_events(jnp.where(late, spikes.times, jnp.inf), spikes.sources)
-    too_many = jnp.sum(jnp.isfinite(times), axis=1) > room
-    sources = jnp.where(jnp.isfinite(times), sources, 0)
-    return Spikes(times[:, :room], sources[:, :room]), too_many
-
-
 def final_layer_state(
     layer: Layer,
+    given: Spikes,
+    start: LayerState,
     sent: Spikes,
     neuron_state: PyTree,
-    arrivals: Spikes,
-    arriving_room: int,
     t1: Array,
     can_be_late: bool,
 ) -> tuple[LayerState, Bool[Array, " batch"]]:
     """The state at `t1`, and for each sample whether too much is in flight for it.
 
-    `sent`: the layer's own spikes; `can_be_late`: whether any may arrive after `t1`.
+    `given`: the spikes of the layer before; `start`: the state at `t0`; `sent`: the
+    layer's own spikes; `can_be_late`: whether any may arrive after `t1`.
     """
     arriving = returning = None
     full = jnp.zeros(sent.times.shape[0], bool)
-    in_size = layer.connection.in_size
     if can_be_late:
-        own = arrivals.sources >= in_size
-        times = jnp.where(own, jnp.inf, arrivals.times)
-        arriving, full = _later(Spikes(times, arrivals.sources), t1, arriving_room)
+        before = start.arriving
+        room = max(given.capacity, 0 if before is None else before.capacity)
+        arriving, full = in_flight(layer.connection, given, before, t1, room)
     if layer.recurrent is not None and layer.recurrent.delays() is not None:
-        sent = _arrivals(layer.recurrent, sent)
-        own = arrivals.sources >= in_size
-        old = Spikes(
-            jnp.where(own, arrivals.times, jnp.inf),
-            jnp.where(own, arrivals.sources - in_size, 0),
-        )
-        returning, more = _later(
-            Spikes(*sort_events(old.times, old.sources)).merge(sent), t1, layer.capacity
+        returning, more = in_flight(
+            layer.recurrent, sent, start.returning, t1, layer.capacity
         )
         full |= more
     return LayerState(neuron_state, arriving, returning), full

@@ -9,7 +9,8 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ._adjoint import AbstractClockedAdjoint
 from ._adjoint._clocked_loop import run_steps
-from ._clocked_currents import Arriving, from_frames, from_input, in_flight, weights
+from ._clocked_currents import Arriving, from_frames, from_input
+from ._layer_arrivals import in_flight, weights
 from ._layer_outcome import first_fault, LayerOutcome
 from ._network import Layer
 from ._solution import LayerState, RESULTS
@@ -138,7 +139,9 @@ def _final_state(
     pending = jnp.moveaxis(later, 0, 1) if later.shape[0] else None
     if isinstance(given, Frames):
         return LayerState(run.state, pending=pending), jnp.zeros(later.shape[1], bool)
-    rest, full = in_flight(layer.connection, given, start.arriving, t1)
+    before = start.arriving
+    room = given.capacity if before is None else max(given.capacity, before.capacity)
+    rest, full = in_flight(layer.connection, given, before, t1, room)
     return LayerState(run.state, arriving=rest, pending=pending), full
 
 

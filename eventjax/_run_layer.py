@@ -4,11 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._adjoint import AbstractAdjoint
+from ._layer_arrivals import layer_arrivals
 from ._layer_outcome import first_fault, LayerOutcome
 from ._layer_problem import (
     final_layer_state,
     is_leaky,
-    layer_arrivals,
     make_event_problem,
     make_problem,
 )
@@ -23,10 +23,6 @@ from ._solver._grid import Grid
 from ._solver._problem import LayerRun
 from ._solver._voltage import max_voltages, voltages_at
 from ._spikes import Frames, Spikes
-
-
-def _capacity(spikes: Spikes | None) -> int:
-    return 0 if spikes is None else spikes.capacity
 
 
 def run_layer(
@@ -73,14 +69,13 @@ def _run_leaky(
     layer, given, state, drive, t0, t1, record, solver, adjoint, is_first
 ) -> LayerOutcome:
     """The fast path for LIF neurons and leaky integrators in closed form."""
-    arrivals = layer_arrivals(layer, given, state)
+    arrivals = layer_arrivals(layer, given, state, t0)
     problem = make_problem(layer, arrivals, state, drive, t0, t1)
     run: LayerRun = adjoint.run_leaky(problem, layer.capacity)
     out, neuron_state = Spikes(run.times, run.sources), LIFState(run.v, run.i)
     can_be_late = is_first or layer.connection.delays() is not None
-    room = max(given.capacity, _capacity(state.arriving))
     end, full = final_layer_state(
-        layer, out, neuron_state, arrivals, room, t1, can_be_late
+        layer, given, state, out, neuron_state, t1, can_be_late
     )
     code = jnp.zeros(run.v.shape[0], jnp.int32)
     code = first_fault(code, full, RESULTS.in_flight_exceeded)
@@ -118,15 +113,12 @@ def _run_events(
             f"`ClosedForm` has no closed form for `{type(layer.neuron).__name__}`: use "
             "the solver `DiffraxEvent()` or `Clocked(dt)`."
         )
-    arrivals = layer_arrivals(layer, given, state)
+    arrivals = layer_arrivals(layer, given, state, t0)
     problem, order = make_event_problem(layer, arrivals, state, drive, t0, t1, record)
     run: EventRun = adjoint.run_events(problem, engine, layer.capacity)
     out = Spikes(run.times, run.sources)
     can_be_late = is_first or layer.connection.delays() is not None
-    room = max(given.capacity, _capacity(state.arriving))
-    end, full = final_layer_state(
-        layer, out, run.state, arrivals, room, t1, can_be_late
-    )
+    end, full = final_layer_state(layer, given, state, out, run.state, t1, can_be_late)
     code = jnp.zeros(run.num_spikes.shape, jnp.int32)
     code = first_fault(code, run.failed, RESULTS.no_convergence)
     code = first_fault(code, full, RESULTS.in_flight_exceeded)

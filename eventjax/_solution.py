@@ -68,8 +68,8 @@ class LayerState(eqx.Module):
 
     - `neuron`: the state of the neurons, as their `initial_state` has it but with the
         batch axes in front, `[*batch, neurons]`; for instance an `LIFState`.
-    - `arriving`: spikes of the layer before that have not arrived yet (their arrival
-        times in ms, and sources), or `None`.
+    - `arriving`: spikes of the layer before that have not arrived everywhere yet (when
+        they were sent, in ms, and sources), or `None`.
     - `returning`: the same for the layer's own spikes on their way back to it.
     - `pending`: on a time grid (`Clocked`) instead of these two what spikes in flight will
         add to the currents in the next steps, shape `[*batch, steps, neurons]`, or `None`.

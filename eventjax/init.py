@@ -1,12 +1,10 @@
 """Weights that make networks fire, and buffers that hold what they fire."""
 
-from typing import Any
-
 import equinox as eqx
 import numpy as np
 
 from ._adjoint import AbstractAdjoint, Eventprop
-from ._connection import AxonalDelay, Dense
+from ._connection import AbstractConnection, AbstractDelay, Dense
 from ._network import Layer, Network
 from ._simulate import simulate
 from ._solver import AbstractSolver, ClosedForm
@@ -68,18 +66,22 @@ def suggest_capacity(
     return Network(layers)
 
 
+def _innermost(connection: AbstractConnection) -> AbstractConnection:
+    """The connection that holds the weights."""
+    while isinstance(connection, AbstractDelay):
+        connection = connection.connection
+    return connection
+
+
 def _scaled(layer: Layer, factor: float) -> Layer:
-    connection: Any = layer.connection
-    dense = connection.connection if isinstance(connection, AxonalDelay) else connection
+    dense = _innermost(layer.connection)
     if not isinstance(dense, Dense):
         raise ValueError(
-            "`calibrate` scales the weights of `Dense` connections, got "
-            f"`{type(dense).__name__}`."
+            "`calibrate` scales the weights of `Dense` connections, also of delayed ones, "
+            f"got `{type(dense).__name__}`."
         )
-    scaled = eqx.tree_at(lambda d: d.weight, dense, dense.weight * factor)
-    if isinstance(connection, AxonalDelay):
-        scaled = AxonalDelay(scaled, connection.delay)
-    return eqx.tree_at(lambda y: y.connection, layer, scaled)
+    where = lambda y: _innermost(y.connection).weight
+    return eqx.tree_at(where, layer, dense.weight * factor)
 
 
 def calibrate(

@@ -2,8 +2,8 @@
 
 One hidden layer of the neurons in question and three leaky integrators, of which the one
 with the highest voltage names the class; the input is that of `experiments.yin_yang`.
-Without arguments all neurons are trained in turn, which takes some minutes each; what is stored
-already is kept, unless `--again` is given. At the end one figure shows all of them.
+Without arguments all neurons are trained in turn, which takes some minutes each; what is
+stored already is kept, unless `--again` is given. At the end one figure shows all of them.
 
     python -m experiments.neurons
     python -m experiments.neurons --neuron ALIF --seed 1

@@ -102,13 +102,18 @@ def simulate(
     max_spikes=10_000,
 ) -> Run:
     """Arrival `k` adds `rows[index[k]]` to the currents at `times[k]`; those after `t1`
-    do not arrive. Neuron parameters are numbers, or arrays of one for each neuron."""
+    do not arrive. Neuron parameters are numbers, or arrays of one for each neuron.
+    `recurrent` and its delay may have an axis in front: then a spike comes back that
+    often."""
     rows = np.asarray(rows, float)
     size = rows.shape[1]
     each = [np.broadcast_to(np.asarray(x, float), size) for x in
             (tau_mem, tau_syn, v_threshold, v_reset, bias, v, i)]  # fmt: skip
     neurons = [Neuron(*map(float, values)) for values in zip(*each)]
-    delays = np.broadcast_to(np.asarray(recurrent_delay, float), size)
+    copies = 1 if np.ndim(recurrent) < 3 else len(recurrent)
+    delays = np.broadcast_to(np.asarray(recurrent_delay, float), (copies, size))
+    if recurrent is not None:
+        recurrent = np.reshape(recurrent, (copies, size, size))
 
     arrivals = [(float(t), rows[k]) for t, k in zip(times, index)]
     spikes: list[tuple[float, int]] = []
@@ -127,7 +132,8 @@ def simulate(
                 neurons[n].v = neurons[n].v_reset
                 spikes.append((now, n))
                 if recurrent is not None:
-                    arrivals.append((now + delays[n], np.asarray(recurrent)[n]))
+                    back = zip(delays[:, n], recurrent[:, n])
+                    arrivals += [(now + delay, row) for delay, row in back]
             t = now
             if len(spikes) > max_spikes:
                 raise RuntimeError(f"More than {max_spikes} spikes.")

@@ -26,6 +26,7 @@ class Delayed(ej.AbstractConnection):
     delay: Float[Array, "..."] | np.ndarray | float
     in_size: int = eqx.field(static=True)
     out_size: int = eqx.field(static=True)
+    copies: int = eqx.field(static=True, default=1)
 
     def __init__(self, weight, delay):
         self.weight, self.delay = weight, delay

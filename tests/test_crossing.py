@@ -162,8 +162,8 @@ def first_spike_times(adjoint, x: dict[str, np.ndarray]) -> np.ndarray:
         i=row("i"),
         t0=jnp.array(0.0, dtype),
         t1=jnp.array(T1, dtype),
-        times=jnp.full((1, 1), jnp.inf, dtype),
-        index=jnp.zeros((1, 1), jnp.int32),
+        times=jnp.full((1, 1, 1), jnp.inf, dtype),
+        index=jnp.zeros((1, 1, 1), jnp.int32),
     )
     out = run(adjoint, problem)
     assert int(out.num_spikes[0]) <= 8 * PER_KIND

@@ -31,12 +31,13 @@ def draw(rng, delay: str | None, taus: str, dtype=np.float64) -> LayerProblem:
     times = np.sort(rng.uniform(T0, T1 * 1.1, (BATCH, EVENTS)), axis=1)
     times[:, rng.integers(EVENTS - 4, EVENTS) :] = np.inf
     scale = 0.6 * tau_mem / tau_syn  # so that taus do not change the number of spikes
-    recurrent = rng.normal(-0.2, 0.5, (NEURONS, NEURONS)) * scale if delay else None
+    recurrent = rng.normal(-0.2, 0.5, (1, NEURONS, NEURONS)) * scale if delay else None
     delays = None
     if delay:
-        delays = np.zeros(NEURONS)
+        delays = np.zeros((1, NEURONS))
         if delay != "zero":
             delays = rng.uniform(0.5, 6, NEURONS) * rng.integers(0, 2, NEURONS)
+            delays = delays[None]
     arrays = dict(
         rows=rng.normal(1.5, 1.5, (ROWS, NEURONS)) * scale,
         recurrent=recurrent,
@@ -50,8 +51,8 @@ def draw(rng, delay: str | None, taus: str, dtype=np.float64) -> LayerProblem:
         i=rng.uniform(-1, 2, (BATCH, NEURONS)),
         t0=np.array(T0),
         t1=np.array(T1),
-        times=times,
-        index=rng.integers(0, ROWS, (BATCH, EVENTS), dtype=np.int32),
+        times=times.T[:, :, None],
+        index=rng.integers(0, ROWS, (BATCH, EVENTS), dtype=np.int32).T[:, :, None],
     )
     cast = lambda x: jnp.asarray(x, dtype if x.dtype == float else x.dtype)
     return LayerProblem(**jax.tree.map(cast, arrays))
@@ -60,21 +61,21 @@ def draw(rng, delay: str | None, taus: str, dtype=np.float64) -> LayerProblem:
 def reference_runs(problem: LayerProblem) -> list[reference.Run]:
     spread = lambda x: np.broadcast_to(np.asarray(x), problem.v.shape)
     names = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "bias", "v", "i")
-    runs = []
+    runs, back = [], {}
+    if problem.recurrent is not None:
+        back = dict(recurrent=problem.recurrent[0])
+        back["recurrent_delay"] = problem.recurrent_delay[0]
     for sample in range(problem.v.shape[0]):
-        times = np.asarray(problem.times[sample])
+        times = np.asarray(problem.times[:, sample, 0])
         there = np.isfinite(times)
         runs.append(
             reference.simulate(
                 problem.rows,
                 times[there],
-                np.asarray(problem.index[sample])[there],
+                np.asarray(problem.index[:, sample, 0])[there],
                 float(problem.t1),
                 t0=float(problem.t0),
-                recurrent=problem.recurrent,
-                recurrent_delay=0.0
-                if problem.recurrent_delay is None
-                else problem.recurrent_delay,
+                **back,
                 **{name: spread(getattr(problem, name))[sample] for name in names},
             )
         )

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
-from .._solver._problem import LayerProblem, LayerRun
+from .._solver._problem import LayerProblem, LayerRun, one_list
 from ._base import AbstractExactAdjoint, refuse
 from ._direct_crossing import crossing, flow
 from ._event_adjoint import event_direct
@@ -18,8 +18,8 @@ class _Sample(eqx.Module):
     """A `LayerProblem` of one sample; parameters have shape `[neurons]`."""
 
     rows: Float[Array, "rows neurons"]
-    recurrent: Float[Array, "neurons neurons"] | None
-    recurrent_delay: Float[Array, " neurons"] | None
+    recurrent: Float[Array, "copies neurons neurons"] | None
+    recurrent_delay: Float[Array, "copies neurons"] | None
     tau_mem: Float[Array, " neurons"]
     tau_syn: Float[Array, " neurons"]
     v_threshold: Float[Array, " neurons"] | None
@@ -40,9 +40,9 @@ class _State(eqx.Module):
     i: Float[Array, " neurons"]
     # What has happened.
     num_arrived: Int[Array, ""]  # of the input
-    times: Float[Array, " capacity"]  # spikes, and whether their rows have arrived
+    times: Float[Array, " capacity"]  # spikes, and which of their rows have arrived
     sources: Int[Array, " capacity"]
-    arrived: Bool[Array, " capacity"]
+    arrived: Bool[Array, " returns"]  # copies times capacity
     num_spikes: Int[Array, ""]
 
 
@@ -52,7 +52,7 @@ class _Arrival(eqx.Module):
     time: Float[Array, ""]
     row: Float[Array, " neurons"]
     is_input: Bool[Array, ""]
-    spike: Int[Array, ""]  # the place of the spike it comes from, if it is not input
+    which: Int[Array, ""]  # of the returning ones, if it is not input
 
 
 def _next_arrival(sample: _Sample, state: _State) -> _Arrival:
@@ -60,15 +60,17 @@ def _next_arrival(sample: _Sample, state: _State) -> _Arrival:
     row = sample.rows[sample.index[state.num_arrived]]
     if sample.recurrent is None:
         return _Arrival(time, row, jnp.array(True), jnp.array(0, jnp.int32))
-    due = state.times + sample.recurrent_delay[state.sources]
-    spike = jnp.argmin(jnp.where(state.arrived, jnp.inf, due)).astype(jnp.int32)
-    due = jnp.where(state.arrived[spike], jnp.inf, due[spike])
+    due = state.times[None] + sample.recurrent_delay[:, state.sources]
+    due = due.reshape(-1)
+    which = jnp.argmin(jnp.where(state.arrived, jnp.inf, due)).astype(jnp.int32)
+    due = jnp.where(state.arrived[which], jnp.inf, due[which])
+    copy, spike = which // state.times.size, which % state.times.size
     is_input = time <= due
     return _Arrival(
         jnp.where(is_input, time, due),
-        jnp.where(is_input, row, sample.recurrent[state.sources[spike]]),
+        jnp.where(is_input, row, sample.recurrent[copy, state.sources[spike]]),
         is_input,
-        spike,
+        which,
     )
 
 
@@ -134,7 +136,7 @@ def _step(sample: _Sample, state: _State) -> _State:
     count = jnp.cumsum(spiking, dtype=jnp.int32)
     place = jnp.where(spiking, state.num_spikes + count - 1, capacity + neurons)
     put = lambda into, x: into.at[place].set(x, mode="drop", unique_indices=True)
-    gone = jnp.arange(capacity, dtype=jnp.int32) == arrival.spike
+    gone = jnp.arange(state.arrived.size, dtype=jnp.int32) == arrival.which
     return _State(
         t=t,
         v=v,
@@ -149,6 +151,8 @@ def _step(sample: _Sample, state: _State) -> _State:
 
 def _run_sample(sample: _Sample, capacity: int) -> _State:
     """The state at `t1`."""
+    copies = 0 if sample.recurrent is None else sample.recurrent.shape[0]
+    returns = copies * capacity
     state = _State(
         t=sample.t0,
         v=sample.v,
@@ -156,15 +160,14 @@ def _run_sample(sample: _Sample, capacity: int) -> _State:
         num_arrived=jnp.array(0, jnp.int32),
         times=jnp.full(capacity, jnp.inf, sample.v.dtype),
         sources=jnp.zeros(capacity, jnp.int32),
-        arrived=jnp.zeros(capacity, bool),
+        arrived=jnp.zeros(returns, bool),
         num_spikes=jnp.array(0, jnp.int32),
     )
     # Each step takes an arrival from the input or from the spikes, or adds a spike.
     # Once there is a spike too many nothing happens any more.
     steps = sample.times.size - 1
     if sample.v_threshold is not None:
-        steps += capacity + 1
-        steps += 0 if sample.recurrent is None else capacity
+        steps += capacity + 1 + returns
     step = lambda state, _: (_step(sample, state), None)
     state, _ = lax.scan(step, state, None, length=steps)
     nobody = jnp.zeros(state.v.shape, bool)
@@ -175,6 +178,9 @@ def _run_sample(sample: _Sample, capacity: int) -> _State:
 def direct_run(problem: LayerProblem, capacity: int) -> LayerRun:
     """Solve the layer by plain differentiable operations, event by event."""
     batch, neurons = problem.v.shape
+    rows, times, index = one_list(
+        problem.rows, problem.times, problem.index, problem.streams
+    )
     spread = lambda x: None if x is None else jnp.broadcast_to(x, (batch, neurons))
     last = jnp.full((batch, 1), jnp.inf, problem.times.dtype)
     each = dict(
@@ -185,11 +191,11 @@ def direct_run(problem: LayerProblem, capacity: int) -> LayerRun:
         bias=spread(problem.bias),
         v=problem.v,
         i=problem.i,
-        times=jnp.concatenate([problem.times, last], axis=1),
-        index=jnp.pad(problem.index, ((0, 0), (0, 1))),
+        times=jnp.concatenate([times.T, last], axis=1),
+        index=jnp.pad(index.T, ((0, 0), (0, 1))),
     )
     shared = dict(
-        rows=problem.rows,
+        rows=rows,
         recurrent=problem.recurrent,
         recurrent_delay=problem.recurrent_delay,
         t0=problem.t0,

@@ -3,15 +3,18 @@ import jax.lax as lax
 import jax.numpy as jnp
 
 from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
-from .._solver._chunked import neurons_of, solve, Trace
+from .._solver._chunked import solve
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
+from .._solver._lists import neurons_of
 from .._solver._problem import LayerProblem, LayerRun
+from .._solver._record import Trace
 from ._base import AbstractExactAdjoint, refuse
-from ._equations import backward, Cotangents, credible_slope, smallest_slope
+from ._equations import backward, Cotangents
 from ._event_adjoint import event_eventprop
+from ._jumps import credible_slope, smallest_slope
 
 
-# Gradients go to the first argument only. `fixed` is (t0, t1, index).
+# Gradients go to the first argument only. `fixed` is (t0, t1, index, streams).
 @eqx.filter_custom_vjp
 def _run(problem, *, fixed, capacity, max_jump):
     problem = _whole(problem, fixed)
@@ -59,7 +62,7 @@ def _with_clipped(
 
 
 def _fixed(problem: LayerProblem) -> tuple:
-    return problem.t0, problem.t1, problem.index
+    return problem.t0, problem.t1, problem.index, problem.streams
 
 
 def _whole(problem: LayerProblem, fixed) -> LayerProblem:
@@ -105,9 +108,10 @@ class Eventprop(AbstractExactAdjoint):
 
     def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
         # Integers that come out of a sort carry an empty tangent.
-        index = lax.stop_gradient(problem.index)
-        fixed = problem.t0, problem.t1, index
-        problem = eqx.tree_at(_fixed, problem, (None, None, None))
+        index = lax.stop_gradient((problem.index, problem.streams))
+        fixed = problem.t0, problem.t1, *index
+        is_none = lambda x: x is None
+        problem = eqx.tree_at(_fixed, problem, (None,) * 4, is_leaf=is_none)
         return _run(problem, fixed=fixed, capacity=capacity, max_jump=self.max_jump)
 
     def run_events(

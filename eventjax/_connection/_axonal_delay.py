@@ -1,11 +1,10 @@
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._base import AbstractConnection
+from ._base import AbstractConnection, AbstractDelay, add_delays, check_delay, Delays
 
 
-class AxonalDelay(AbstractConnection):
+class AxonalDelay(AbstractDelay):
     """Delays every spike of a source by that source's own time.
 
     **Arguments:**
@@ -13,6 +12,8 @@ class AxonalDelay(AbstractConnection):
     - `connection`: the connection that the spikes arrive at.
     - `delay`: delay in ms, not negative; a float for all sources (a constant), or an
         array of shape `[in_size]` (a leaf, so it can be trained).
+
+    Raises a `ValueError` for another shape, and for values that are negative or NaN.
     """
 
     connection: AbstractConnection
@@ -29,13 +30,7 @@ class AxonalDelay(AbstractConnection):
                 f"`delay` must be a float or have shape ({self.connection.in_size},), "
                 f"one delay for each source, got shape {shape}."
             )
-        if isinstance(self.delay, (int, float, np.ndarray)) and np.any(
-            ~(np.asarray(self.delay) >= 0)
-        ):
-            raise ValueError(
-                f"`delay` must not be negative or NaN, got {self.delay}: a spike "
-                "cannot arrive before it was sent."
-            )
+        check_delay("delay", delay)
 
     @property
     def in_size(self) -> int:
@@ -45,9 +40,12 @@ class AxonalDelay(AbstractConnection):
     def out_size(self) -> int:
         return self.connection.out_size
 
-    def rows(self, sources: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
-        return self.connection.rows(sources)
+    @property
+    def copies(self) -> int:
+        return self.connection.copies
 
-    def delays(self) -> Float[Array, " in"] | float:
-        inner = self.connection.delays()
-        return self.delay if inner is None else self.delay + inner
+    def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
+        return self.connection.rows(index)
+
+    def delays(self) -> Delays:
+        return add_delays(self.delay, self.connection)

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ class Dense(AbstractConnection):
     - `key`: a `jax.random` key.
     """
 
+    copies: ClassVar[int] = 1
     weight: Float[Array, "in out"]
     in_size: int = eqx.field(static=True)
     out_size: int = eqx.field(static=True)
@@ -46,8 +49,8 @@ class Dense(AbstractConnection):
         self.in_size = in_size
         self.out_size = out_size
 
-    def rows(self, sources: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
-        return jnp.take(self.weight, sources, axis=0)
+    def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
+        return jnp.take(self.weight, index, axis=0)
 
     def delays(self) -> None:
         return None

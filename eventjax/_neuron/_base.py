@@ -100,7 +100,7 @@ def check_reset(v_reset: Any, v_threshold: Any) -> None:
 
 
 def rest(neuron: AbstractNeuron) -> Float[Array, " neurons"]:
-    """Zeros of the float type of a neuron's parameters."""
+    """Zeros of the widest float type of a neuron's parameters."""
     dtypes = [x.dtype for x in jax.tree.leaves(neuron) if eqx.is_inexact_array(x)]
     default = jax.dtypes.canonicalize_dtype(float)
     return jnp.zeros(neuron.size, ft.reduce(jnp.promote_types, dtypes or [default]))

@@ -23,7 +23,9 @@ class Recurrence(eqx.Module):
         self.by_delay = None
         if jnp.ndim(delay.steps) == 2:
             values = jnp.asarray(delay.values, jnp.int32)[:, None, None]
-            self.by_delay = jnp.where(values == delay.steps[None], rows[None], 0.0)
+            self.by_delay = jnp.where(
+                values == jnp.asarray(delay.steps)[None], rows[None], 0.0
+            )
 
     def start(self, batch: int) -> Float[Array, "ring batch neurons"]:
         """Spikes before the run are not in the ring: their currents are known."""

@@ -182,8 +182,9 @@ def solve_spikes(
     batch, pairs = window.start.shape[0], free.first.shape[0]
     num, size = pairs // batch, window.ends.shape[0]
     everyone = jnp.arange(pairs, dtype=jnp.int32)
+    bounds = jnp.broadcast_to(window.times, (size + 1, batch, num))
     whole = _View(
-        jnp.repeat(window.times, num, axis=1), free.states, neurons.at(everyone, num)
+        bounds.reshape(size + 1, pairs), free.states, neurons.at(everyone, num)
     )
     time, state = _start(free.first, whole)
     zeros = jnp.zeros_like(state.v)
@@ -222,12 +223,14 @@ def solve_spikes(
         carry = rounds(free.first < size, one_round, carry)
         stand, nth, _, emitted = carry
     else:
-        times = window.times.T
+        lanes = window.start.shape[1]
+        times = window.times.reshape(size + 1, batch * lanes).T
 
         def visit(pair, real, carry):
             stands, in_sample, emitted = carry
             pick = lambda x: x.at[:, pair].get(mode="promise_in_bounds")
-            seen = times.at[pair // num].get(mode="promise_in_bounds").T
+            lane = pair // (num // lanes)
+            seen = times.at[lane].get(mode="promise_in_bounds").T
             view = _View(seen, jax.tree.map(pick, free.states), neurons.at(pair, num))
             stand, nth = stands.take(pair)
             found, spike, stand = solve(stand, nth, view)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from .._neuron._lif_crossing import stationary_point
 from .._neuron._lif_flow import Flow, propagate, psp, Steps, Taus, voltage
-from ._problem import LayerProblem, LayerRun
+from ._problem import LayerProblem, LayerRun, without_streams
 
 
 def _taus(problem: LayerProblem) -> Taus:
@@ -27,12 +27,12 @@ def _insert(x: Array, axes: int) -> Array:
 
 def _sum_over_events(
     at: Float[Array, "batch times neurons"],
-    times: Float[Array, "batch events"],
+    times: Float[Array, "batch events lanes"],
     values: Float[Array, "batch events neurons"],
     kernel: Callable[[Array], Array],
 ) -> Float[Array, "batch times neurons"]:
     """What events of given size have left at given times."""
-    at, times = at[:, :, None, :], times[:, None, :, None]
+    at, times = at[:, :, None, :], times[:, None]
     there = (times <= at) & jnp.isfinite(times)
     gap = jnp.where(there, at - jnp.where(there, times, 0.0), 0.0)
     left = jnp.where(there, kernel(gap), 0.0)
@@ -46,9 +46,9 @@ def _without_resets(
     taus = jax.tree.map(lambda x: _insert(x, 1), _taus(problem))
     wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
     start = voltage(problem.v[:, None], problem.i[:, None], at - problem.t0, taus)
-    currents = problem.rows[problem.index]
+    times, currents = (jnp.moveaxis(x, 1, 0) for x in (problem.times, problem.received))
     return start + _sum_over_events(
-        at, problem.times, currents, lambda t: psp(t, wide.mem, wide.syn)
+        at, times, currents, lambda t: psp(t, wide.mem, wide.syn)
     )
 
 
@@ -85,11 +85,14 @@ def _voltages_at(
     total -= _falls(at, problem, run)
     if problem.recurrent is not None:
         wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
-        back = run.times + problem.recurrent_delay[run.sources]
+        batch = run.times.shape[0]
+        back = run.times[None] + problem.recurrent_delay[:, run.sources]
+        back = jnp.moveaxis(back, 0, 1).reshape(batch, -1)
+        received = jnp.moveaxis(problem.recurrent[:, run.sources], 0, 1)
         total += _sum_over_events(
             every,
-            back,
-            problem.recurrent[run.sources],
+            back[:, :, None],
+            received.reshape(batch, back.shape[1], -1),
             lambda t: psp(t, wide.mem, wide.syn),
         )
     return total
@@ -103,6 +106,7 @@ def voltages_at(
     One time after the other, also in the reverse pass: what all events have left at all
     times would not fit into memory.
     """
+    problem = without_streams(problem)
     one = jax.checkpoint(lambda at: _voltages_at(at[:, None], problem, run)[:, 0])
     return jnp.moveaxis(lax.map(one, at.T), 0, 1)
 
@@ -110,28 +114,27 @@ def voltages_at(
 def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
     """When the voltage of each neuron is largest; each segment has one stationary point
     at most."""
-    batch, taus = problem.v.shape[0], _taus(problem)
-    t1 = jnp.full((batch, 1), problem.t1)
-    ends = jnp.minimum(jnp.concatenate([problem.times, t1], axis=1), t1)
-    there = jnp.pad(problem.times <= problem.t1, ((0, 0), (0, 1)))
-    index = jnp.pad(problem.index, ((0, 0), (0, 1)))
+    taus, t1 = _taus(problem), problem.t1
+    there = problem.times <= t1
+    ends = jnp.where(there, problem.times, t1)
+    ends = jnp.pad(ends, ((0, 1), (0, 0), (0, 0)), constant_values=t1)
+    received = jnp.where(there, problem.received, 0.0)
+    received = jnp.pad(received, ((0, 1), (0, 0), (0, 0)))
 
     def segment(k, carry):
         state, start, best, when = carry
-        end, there, index = (x[k] for x in events)
-        dt = (end - start)[:, None]
+        end = ends[k]
+        dt = end - start
         flat = jnp.minimum(stationary_point(state.v, state.i, taus), dt)
         for h in (flat, jnp.broadcast_to(dt, flat.shape)):
             v = voltage(state.v, state.i, h, taus)
-            when = jnp.where(v > best, start[:, None] + h, when)
+            when = jnp.where(v > best, start + h, when)
             best = jnp.maximum(v, best)
-        current = jnp.where(there[:, None], problem.rows[index], 0.0)
-        state = propagate(state, Steps.of(dt, taus), taus.bias).receive(current)
+        state = propagate(state, Steps.of(dt, taus), taus.bias).receive(received[k])
         return state, end, best, when
 
-    events = ends.T, there.T, index.T
-    used = 1 + jnp.max(jnp.sum(there, axis=1, dtype=jnp.int32))
-    start = jnp.broadcast_to(problem.t0, (batch,))
+    used = 1 + jnp.max(jnp.sum(there, axis=0, dtype=jnp.int32))
+    start = jnp.broadcast_to(problem.t0, ends.shape[1:])
     when = jnp.broadcast_to(problem.t0, problem.v.shape)
     carry = Flow(problem.v, problem.i), start, problem.v, when
     return lax.fori_loop(0, used, segment, carry)[3]
@@ -140,5 +143,6 @@ def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
 def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
     """The largest voltage of each neuron, which must not spike. Its derivative needs none
     of the time of the maximum: there V' is zero, or the time is fixed."""
+    problem = without_streams(problem)
     when = _time_of_maximum(lax.stop_gradient(problem))
     return _without_resets(lax.stop_gradient(when)[:, None], problem)[:, 0]

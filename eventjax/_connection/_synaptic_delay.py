@@ -1,0 +1,53 @@
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._base import AbstractConnection, AbstractDelay, add_delays, check_delay, Delays
+
+
+class SynapticDelay(AbstractDelay):
+    """Delays every spike by a time of the synapse's own: a spike of source `k` arrives at
+    neuron `n` after `delay[k, n]`.
+
+    Each neuron has an event list of its own then. For the input of a layer only, not for
+    its recurrent connection.
+
+    **Arguments:**
+
+    - `connection`: the connection that the spikes arrive at.
+    - `delay`: delays in ms, not negative, shape `[in_size, out_size]`; a leaf, so they can
+        be trained.
+
+    Raises a `ValueError` for another shape, and for values that are negative or NaN.
+    """
+
+    connection: AbstractConnection
+    delay: Float[Array, "in out"]
+
+    def __init__(self, connection: AbstractConnection, delay: Float[Array, "..."]):
+        self.connection = connection
+        shape, wanted = jnp.shape(delay), (connection.in_size, connection.out_size)
+        if shape != wanted:
+            raise ValueError(
+                f"`delay` must have shape {wanted}, one delay for each source and neuron, "
+                f"got shape {shape}: `AxonalDelay` takes one for each source."
+            )
+        check_delay("delay", delay)
+        self.delay = delay
+
+    @property
+    def in_size(self) -> int:
+        return self.connection.in_size
+
+    @property
+    def out_size(self) -> int:
+        return self.connection.out_size
+
+    @property
+    def copies(self) -> int:
+        return self.connection.copies
+
+    def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
+        return self.connection.rows(index)
+
+    def delays(self) -> Delays:
+        return add_delays(self.delay, self.connection)

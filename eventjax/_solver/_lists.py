@@ -1,0 +1,157 @@
+"""The arrivals of a layer, made ready to be taken window by window."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._problem import LayerProblem
+from ._window import Neurons, Window
+
+
+def neurons_of(problem: LayerProblem) -> Neurons:
+    return Neurons.of(
+        problem.tau_mem,
+        problem.tau_syn,
+        problem.bias,
+        problem.v_threshold,
+        problem.v_reset,
+    )
+
+
+def window_size(problem: LayerProblem, length: int) -> int:
+    """Arrivals per window: all of them, `length` at most, where they are few; else 16, or
+    32 in a small layer, where the number of steps counts more than what is done in each."""
+    size = 16 if problem.v.size > 1024 else 32
+    return min(length + 1, size)
+
+
+def with_zero_row(problem: LayerProblem) -> Float[Array, "more neurons"]:
+    """The rows and one of zeros, for places without arrival."""
+    return jnp.pad(problem.rows, ((0, 1), (0, 0)))
+
+
+def tile_size(problem: LayerProblem) -> int:
+    """Neurons that are solved together: an eighth, but few tiles where there are few."""
+    pairs = problem.v.size
+    return min(-(-pairs // 32) * 32, max(512, min(2048, pairs // 8)))
+
+
+def is_recurrent(problem: LayerProblem) -> bool:
+    return problem.recurrent is not None and problem.v_threshold is not None
+
+
+class AbstractLists(eqx.Module):
+    """The arrivals up to t1, with rows that are shared or currents of each neuron."""
+
+    t0: eqx.AbstractVar[Float[Array, ""]]
+    rows: eqx.AbstractVar[Float[Array, "more neurons"] | None]  # the last one is zero
+    first: eqx.AbstractVar[Int[Array, "batch lists"]]  # positions of the first arrivals
+    last: eqx.AbstractVar[Int[Array, "batch lists"]]  # behind the last ones
+    size: eqx.AbstractVar[int]  # of a window
+    length: eqx.AbstractVar[int]  # at most so many arrivals in a lane
+    places: eqx.AbstractVar[int]  # of cotangents of times
+    steady: eqx.AbstractVar[bool]  # windows are the same for all, and have numbers
+
+    @property
+    @abc.abstractmethod
+    def num_windows(self) -> Int[Array, ""]:
+        """How many full ones it takes to use up all arrivals and to reach t1."""
+
+    @abc.abstractmethod
+    def nth(self, n: Int[Array, ""]) -> Window:
+        """The `n`-th window, if lists are `steady`."""
+
+    @abc.abstractmethod
+    def behind(
+        self, position: Int[Array, "batch lists"], start: Float[Array, " batch"]
+    ) -> Window:
+        """The window that starts in each list at a position."""
+
+    @abc.abstractmethod
+    def taken(self, window: Window) -> Int[Array, "batch lists"]:
+        """How many arrivals of each list are there in a window."""
+
+
+class Lists(AbstractLists):
+    """Lists as they are, filled up to whole windows; what is after t1 is cut to it and
+    adds nothing, so that a window without arrivals ends at t1."""
+
+    t0: Float[Array, ""]
+    ends: Float[Array, "places batch lanes"]
+    index: Int[Array, "places batch"] | None
+    rows: Float[Array, "more neurons"] | None
+    currents: Float[Array, "places batch neurons"] | None
+    first: Int[Array, "batch lanes"]
+    last: Int[Array, "batch lanes"]
+    size: int = eqx.field(static=True)
+    length: int = eqx.field(static=True)
+    steady: bool = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, problem: LayerProblem) -> "Lists":
+        events, steady = problem.times.shape[0], not is_recurrent(problem)
+        size = window_size(problem, events)
+        # One place more than there are events at least, and a window's room behind the
+        # last one where windows start anywhere.
+        more = size - events % size if steady else size
+        fill = ((0, more), (0, 0), (0, 0))
+        there = problem.times <= problem.t1
+        ends = jnp.where(there, problem.times, problem.t1)
+        ends = jnp.pad(ends, fill, constant_values=problem.t1)
+        index = rows = currents = None
+        if problem.own_lists:
+            currents = jnp.pad(jnp.where(there, problem.received, 0.0), fill)
+        else:
+            rows = with_zero_row(problem)
+            no_row = problem.rows.shape[0]
+            index = jnp.where(there, problem.index, no_row)[:, :, 0]
+            index = jnp.pad(index, fill[:2], constant_values=no_row)
+        last = jnp.sum(there, axis=0, dtype=jnp.int32)
+        first = jnp.zeros_like(last)
+        return cls(  # pyright: ignore[reportCallIssue]
+            problem.t0, ends, index, rows, currents, first, last, size, events, steady
+        )
+
+    @property
+    def places(self) -> int:
+        return self.ends.shape[0]
+
+    @property
+    def num_windows(self) -> Int[Array, ""]:
+        return jnp.max(self.last) // self.size + 1
+
+    def _window(self, start: Array, at: Array, pick: Callable) -> Window:
+        index = None if self.index is None else pick(self.index[:, :, None])[:, :, 0]
+        currents = None if self.currents is None else pick(self.currents)
+        there = at < self.last[None]
+        place = None if self.steady else at
+        return Window(start, pick(self.ends), there, index, currents, place)
+
+    def nth(self, n: Int[Array, ""]) -> Window:
+        first = n * self.size
+        at = first + jnp.arange(self.size, dtype=jnp.int32)
+        before = self.ends[jnp.maximum(first - 1, 0)]
+        start = jnp.where(n == 0, self.t0, before)
+
+        def pick(x):
+            return lax.dynamic_slice_in_dim(x, first, self.size)
+
+        return self._window(start, at[:, None, None], pick)
+
+    def behind(
+        self, position: Int[Array, "batch lanes"], start: Float[Array, " batch"]
+    ) -> Window:
+        at = position[None] + jnp.arange(self.size, dtype=jnp.int32)[:, None, None]
+
+        def pick(x):
+            return jnp.take_along_axis(x, at, axis=0, mode="promise_in_bounds")
+
+        start = jnp.broadcast_to(start[:, None], self.last.shape)
+        return self._window(start, at, pick)
+
+    def taken(self, window: Window) -> Int[Array, "batch lanes"]:
+        return jnp.sum(window.there, axis=0, dtype=jnp.int32)
