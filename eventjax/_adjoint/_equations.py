@@ -27,6 +27,7 @@ from .._solver._record import Log, Trace
 from .._solver._rows import Rows
 from .._solver._stream_lists import lists_of
 from .._solver._window import Neurons, wide, Window, window_steps
+from .._solver._work_queue import compute_once
 from ._jumps import Chains, Sums, through_spikes
 
 
@@ -176,6 +177,8 @@ def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _
 
     # The cotangents just after each arrival, and at the window's start.
     steps = window_steps(window, given.neurons.taus)
+    if given.problem.own_lists:
+        steps = compute_once(steps, line >= 0)
     reads_v, reads_i = [], []
     v, i = adjoint.v, adjoint.i
     for j in reversed(range(window.ends.shape[0])):

@@ -109,10 +109,11 @@ def one_list(
     index = index * lanes + neuron[None, None]
     # Row k * neurons + n is that of source k at neuron n, zero elsewhere.
     rows = rows[:, :, None] * jnp.eye(lanes, dtype=rows.dtype)[None]
-    flat = lambda x: jnp.moveaxis(x, 2, 1).reshape(-1, batch)
+    flat = lambda x: jnp.moveaxis(x, 2, 1).reshape(-1, batch, 1)
     times, index = flat(times), flat(index)
     rank = ranks(times)
-    return rows.reshape(-1, lanes), reorder(times, rank), reorder(index, rank)
+    times, index = reorder(times, rank), reorder(index, rank)
+    return rows.reshape(-1, lanes), times[:, :, 0], index[:, :, 0]
 
 
 class LayerRun(eqx.Module):
