@@ -10,7 +10,6 @@ from every_neuron import EVENTS, INPUTS, make_neuron, make_weights, MAKERS, SIZE
 from networks import dense, random_spikes
 
 import eventjax as ej
-from eventjax._neuron import has_closed_form
 
 
 BATCH = 2
@@ -36,7 +35,7 @@ def make_network(name: str) -> tuple[ej.Network, ej.Spikes]:
 @pytest.mark.parametrize("name", KINDS)
 def test_first_order(name):
     network, spikes = make_network(name)
-    closed = has_closed_form(network.layers[0].neuron)
+    closed = ej.has_closed_form(network.layers[0].neuron)
     exact = ej.ClosedForm() if closed else ej.DiffraxEvent()
     dts = [0.01, 0.005, 0.0025, 0.00125, 0.000625]
     times, _ = slopes(network, spikes, T1, dts, exact=exact)
