@@ -48,7 +48,8 @@ def simulate(
     - `network`: WHAT is simulated.
     - `spikes`: the input, with or without batch axes, which are handled in one go. Times
         from `t0` on, in ms; spikes after `t1` stay in flight in the final state.
-    - `t1`, `t0`: end and start in ms. Gradients do not reach them.
+    - `t1`, `t0`: end and start in ms. Gradients do not reach them. Under `Clocked` Python
+        numbers, a whole number of steps apart.
     - `state`: where to start, one `LayerState` for each layer, as `Solution.final_state`
         gives them; `None` is rest. One run equals two halves.
     - `drive`: for each layer a constant current that is added to its bias, shape `[]`,
@@ -62,10 +63,11 @@ def simulate(
     **Returns:** a `Solution`.
 
     **Raises:** `ValueError` for shapes that do not fit, a solver and an adjoint that do
-    not work together, and for bad values where they are known (outside `jit`): times that
-    are NaN, before `t0` or not ascending, sources out of range, `t1` not after `t0` or too
-    long for its float type, parameters out of range. Inside `jit` the same, and a full
-    buffer anywhere, is a `RuntimeError` if `throw`, and in `result` if not.
+    not work together, a state from a solver of another kind, and for bad values where they
+    are known (outside `jit`): times that are NaN, before `t0` or not ascending, sources
+    out of range, `t1` not after `t0` or too long for its float type, parameters out of
+    range. Inside `jit` the same, and a full buffer anywhere, is a `RuntimeError` if
+    `throw`, and in `result` if not.
     """
     batch_shape, dtype = spikes.batch_shape, _float_type(network, spikes)
     batch = int(np.prod(batch_shape, dtype=int))

@@ -108,11 +108,13 @@ class Solution(eqx.Module):
     - `voltages`: for each layer the voltages at the times asked for with `record`, shape
         `[*batch, times, neurons]`, or `None`.
     - `max_voltages`: the largest voltage of each neuron of the last layer if that never
-        spikes, shape `[*batch, neurons]`, exact between arrivals too; else `None`.
+        spikes, shape `[*batch, neurons]`, exact between arrivals too (on a time grid the
+        largest at a grid point); else `None`.
     - `result`: how each sample ended, a member of `RESULTS` of shape `[*batch]`.
     - `t0`, `t1`: the interval in ms.
 
-    Differentiable: times of spikes, voltages, final state.
+    Differentiable: times of spikes, voltages, final state; on a time grid frames instead
+    of times.
     """
 
     spikes: tuple[Spikes | None, ...]
@@ -129,7 +131,7 @@ class Solution(eqx.Module):
     @property
     def first_spike_times(self) -> Float[Array, "*batch neurons"]:
         """When each neuron of the last layer fires first, in ms; `+inf` if it is
-        silent."""
+        silent. On a time grid the start of the step, which has no gradient."""
         size = jax.tree.leaves(self.final_state[-1].neuron)[0].shape[-1]
         if self.spikes[-1] is not None:
             return self.spikes[-1].first(size).times

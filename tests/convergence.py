@@ -25,25 +25,23 @@ def slopes(
     spikes: ej.Spikes,
     t1: float,
     dts: list[float],
-    record: np.ndarray,
+    record: np.ndarray | None = None,
     exact: ej.AbstractSolver = ej.ClosedForm(),
-    integrator=None,
-) -> tuple[float, float]:
+) -> tuple[float, float | None]:
     """The order in `dt` at which spike times of all layers that spike, and voltages of the
     last layer at times of `record`, come near to those of an exact solver: slopes of
     straight lines through the logarithms of mean errors. Fails if a spike is missing or
     one too many."""
-    record = jnp.asarray(record)
-
-    more = {} if integrator is None else {"integrator": integrator}
+    more = {} if record is None else {"record": jnp.asarray(record)}
 
     def run(solver, adjoint):
         # The network's arrays are constants, so delays are known.
         def go():
             sol = ej.simulate(
-                network, spikes, t1, record=record, solver=solver, adjoint=adjoint
+                network, spikes, t1, solver=solver, adjoint=adjoint, **more
             )
-            return [x or y for x, y in zip(sol.spikes, sol.frames)], sol.voltages[-1]
+            voltages = None if record is None else sol.voltages[-1]
+            return [x or y for x, y in zip(sol.spikes, sol.frames)], voltages
 
         return jax.jit(go)()
 
@@ -52,7 +50,7 @@ def slopes(
     layers = [k for k, spikes in enumerate(exact_spikes) if spikes is not None]
     time_errors, voltage_errors = [], []
     for dt in dts:
-        frames, voltages = run(ej.Clocked(dt, **more), ej.Surrogate())
+        frames, voltages = run(ej.Clocked(dt), ej.Surrogate())
         errors = []
         for k in layers:
             size = network.layers[k].neuron.size
@@ -61,11 +59,12 @@ def slopes(
                 assert one.shape == two.shape, (dt, k, one, two)
                 errors.append(np.abs(one - two))
         errors = np.concatenate(errors)
-        assert len(errors) >= 20
+        assert len(errors) >= 8, len(errors)
         time_errors.append(errors.mean())
-        voltage_errors.append(np.abs(voltages - exact_voltages).mean())
+        if record is not None:
+            voltage_errors.append(np.abs(voltages - exact_voltages).mean())
 
     def slope(errors):
-        return np.polyfit(np.log(dts), np.log(errors), 1)[0]
+        return float(np.polyfit(np.log(dts), np.log(errors), 1)[0])
 
-    return slope(time_errors), slope(voltage_errors)
+    return slope(time_errors), None if record is None else slope(voltage_errors)

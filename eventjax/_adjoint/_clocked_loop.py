@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._neuron import AbstractNeuron
 from .._solver._clocked_problem import ClockedProblem, ClockedRun
+from .._solver._event_problem import is_spike, never_spikes
 from .._solver._step import advance
 from ._base import AbstractClockedAdjoint
 
@@ -38,10 +39,13 @@ class _Carry(eqx.Module):
 def _fires(
     rule: AbstractClockedAdjoint, neuron: AbstractNeuron, t: Any, state: PyTree
 ) -> Float[Array, "batch neurons"] | None:
-    """Who spikes at the end of a step. Neurons that must not spike although they stand
-    above their threshold are to be masked here."""
+    """Who spikes at the end of a step, `None` if these neurons never do. A refractory
+    neuron does not, whatever its distance to the threshold."""
     distance = jax.vmap(lambda s: neuron.threshold(t, s))(state)
-    return None if distance is None else rule.spike(distance)
+    if distance is None:
+        return None
+    free = jax.vmap(lambda s: is_spike(neuron, s))(state)
+    return jnp.where(free, rule.spike(distance), 0.0)
 
 
 def _after_spikes(
@@ -94,8 +98,7 @@ def run_steps(problem: ClockedProblem, rule: AbstractClockedAdjoint) -> ClockedR
         kept = state if problem.keep_states else None
         return _Carry(state, ring, largest), (spikes, kept)
 
-    silent = jax.eval_shape(neuron.threshold, 0.0, _first_sample(problem.state)) is None
-    has_maximum = silent and hasattr(problem.state, "v")
+    has_maximum = never_spikes(neuron) and hasattr(problem.state, "v")
     start = _Carry(
         problem.state,
         None if recurrence is None else recurrence.start(batch),
@@ -104,7 +107,3 @@ def run_steps(problem: ClockedProblem, rule: AbstractClockedAdjoint) -> ClockedR
     numbers = jnp.arange(steps, dtype=jnp.int32)
     end, (spikes, states) = lax.scan(step, start, (numbers, problem.currents))
     return ClockedRun(spikes, end.state, states, end.max_voltages)
-
-
-def _first_sample(state: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: x[0], state)

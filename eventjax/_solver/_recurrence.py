@@ -21,7 +21,7 @@ class Recurrence(eqx.Module):
         self.rows = rows
         self.delay = delay
         self.by_delay = None
-        if jnp.ndim(delay.steps) == 2:
+        if not isinstance(delay.steps, int) and delay.steps.ndim == 2:
             values = jnp.asarray(delay.values, jnp.int32)[:, None, None]
             self.by_delay = jnp.where(
                 values == jnp.asarray(delay.steps)[None], rows[None], 0.0

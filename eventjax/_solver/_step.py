@@ -7,7 +7,7 @@ import diffrax
 import jax
 from jaxtyping import PyTree
 
-from .._neuron import AbstractNeuron, has_closed_form
+from .._neuron import AbstractNeuron, has_closed_form, Refractory
 
 
 def advance(
@@ -19,19 +19,22 @@ def advance(
     dt: Any,
 ) -> PyTree:
     """The state of one sample at `t + dt`: in closed form if the neuron has one, else by
-    one step of an explicit Runge-Kutta method."""
+    one step of an explicit Runge-Kutta method, or two where a refractory time ends in
+    between."""
     if has_closed_form(neuron):
         return neuron.flow(state, drive, dt)
 
-    def slope(after: Any, parts: Sequence[float], slopes: list[PyTree]) -> PyTree:
-        state_then = _add(state, dt, parts, slopes)
-        return neuron.vector_field(t + dt * after, state_then, drive)
+    def step(state: PyTree, dt: Any) -> PyTree:
+        nodes, rows, last = _tableau(integrator)
+        slopes: list[PyTree] = []
+        for node, row in zip(nodes, rows):
+            at = _add(state, dt, row, slopes)
+            slopes.append(neuron.vector_field(t + dt * node, at, drive))
+        return _add(state, dt, last, slopes)
 
-    nodes, rows, last = _tableau(integrator)
-    slopes: list[PyTree] = []
-    for node, row in zip(nodes, rows):
-        slopes.append(slope(node, row, slopes))
-    return _add(state, dt, last, slopes)
+    if isinstance(neuron, Refractory):
+        return neuron.pass_end(state, dt, step)
+    return step(state, dt)
 
 
 def _tableau(integrator: diffrax.AbstractSolver) -> tuple[list, list, list]:

@@ -9,6 +9,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 
+Number = Array | float | int
+
+
 class AbstractShape(eqx.Module):
     """A function of the distance to the threshold."""
 
@@ -43,8 +46,8 @@ class SuperSpike(AbstractShape):
         width is that of Zenke and Vogels, Neural Computation 33 (2021).
     """
 
-    width: Array | float = 0.1
-    height: Array | float = 1.0
+    width: Number = 0.1
+    height: Number = 1.0
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return self.height / (1 + jnp.abs(x) / self.width) ** 2
@@ -61,8 +64,8 @@ class Triangle(AbstractShape):
         arXiv 1803.09574, for the factor of 0.3.
     """
 
-    width: Array | float = 1.0
-    height: Array | float = 1.0
+    width: Number = 1.0
+    height: Number = 1.0
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return self.height * jnp.maximum(1 - jnp.abs(x) / self.width, 0.0)
@@ -78,8 +81,8 @@ class ATan(AbstractShape):
         Fang et al., ICCV (2021), arXiv 2007.05785.
     """
 
-    width: Array | float = 1 / np.pi
-    height: Array | float = 1.0
+    width: Number = 1 / np.pi
+    height: Number = 1.0
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return self.height / (1 + (x / self.width) ** 2)
@@ -96,8 +99,8 @@ class Sigmoid(AbstractShape):
         `SuperSpike` and `Triangle`.
     """
 
-    width: Array | float = 0.1
-    height: Array | float = 1.0
+    width: Number = 0.1
+    height: Number = 1.0
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         # The product of both sides is exact far from zero, where 1 - sigmoid is not.
@@ -116,8 +119,8 @@ class Gaussian(AbstractShape):
         whose multi-Gaussian adds negative sides to it.
     """
 
-    width: Array | float = 0.5
-    height: Array | float = 1.0
+    width: Number = 0.5
+    height: Number = 1.0
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return self.height * jnp.exp(-0.5 * (x / self.width) ** 2)

@@ -1,4 +1,4 @@
-"""W1 in eventjax, with its defaults: `ClosedForm()` and `Eventprop()`.
+"""W1 in eventjax, with its defaults: `ClosedForm()` and `Eventprop()`; and on a time grid.
 
 Layers hold a tenth more spikes than the busiest sample emits, as they would after
 `ej.init.suggest_capacity`. The gradient is with respect to both weight matrices, like
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 import eventjax as ej
-from experiments.benchmark import _measure, workloads
+from experiments.benchmark import _measure, ours_clocked, workloads
 
 
 def make_network(spec, data) -> ej.Network:
@@ -72,7 +72,8 @@ def rows(spec, data) -> list[dict]:
             ),
             note=f"exact, to {spec.t1:g} ms",
             versions=_measure.versions("eventjax", "equinox"),
-        )
+        ),
+        ours_clocked.row(spec, weights, rest, spikes, labels),
     ]
 
 
