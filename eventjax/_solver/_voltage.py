@@ -2,59 +2,86 @@
 
 Where the events are known the voltage is a sum over them, so gradients reach event times,
 weights and parameters by plain automatic differentiation, and spike times pass them on.
+Events come first in all shapes: XLA on CPU sums over a first axis much faster than over a
+short last one.
 """
-
-from collections.abc import Callable
 
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, Int
 
 from .._neuron._lif_crossing import stationary_point
 from .._neuron._lif_flow import Flow, propagate, psp, Steps, Taus, voltage
 from ._problem import LayerProblem, LayerRun
+from ._window import wide
+from ._work_queue import compute_once
 
 
 def _taus(problem: LayerProblem) -> Taus:
     return Taus(problem.tau_mem, problem.tau_syn, problem.bias)
 
 
-def _insert(x: Array, axes: int) -> Array:
-    """Parameters with axes of length one between batch and neurons."""
-    return x if x.ndim == 0 else x.reshape(x.shape[0], *(1,) * axes, x.shape[-1])
+@jax.custom_jvp
+def _psp(t: Array, tau_mem: Array, tau_syn: Array) -> Array:
+    """`psp` in a form that takes a quarter of the time but has derivatives of its own:
+    where the time constants are equal a limit is taken."""
+    gap = jnp.abs(tau_mem - tau_syn) / (tau_mem * tau_syn)
+    apart = gap > 0
+    part = jnp.expm1(-t * gap) / jnp.where(apart, -gap, 1.0)
+    slow = jnp.exp(-t / jnp.maximum(tau_mem, tau_syn))
+    return jnp.where(apart, part, t) / tau_mem * slow
+
+
+def _psp_jvp(primals, tangents):
+    t, tau_mem, tau_syn = primals
+    by_time, *by_taus = tangents
+    value = _psp(t, tau_mem, tau_syn)
+    out = jnp.zeros_like(value)
+    if not isinstance(by_time, SymbolicZero):
+        out += by_time * ((jnp.exp(-t / tau_syn) - value) / tau_mem)
+    if not all(isinstance(x, SymbolicZero) for x in by_taus):
+        by_taus = [
+            jnp.zeros(x.shape, x.dtype) if isinstance(x, SymbolicZero) else x
+            for x in by_taus
+        ]
+        of_taus = lambda mem, syn: psp(t, mem, syn)
+        out += jax.jvp(of_taus, (tau_mem, tau_syn), tuple(by_taus))[1]
+    return value, out
+
+
+_psp.defjvp(_psp_jvp, symbolic_zeros=True)
 
 
 def _sum_over_events(
-    at: Float[Array, "batch times neurons"],
+    at: Float[Array, "batch neurons"],
     times: Float[Array, "batch events"],
-    values: Float[Array, "batch events neurons"],
-    kernel: Callable[[Array], Array],
-) -> Float[Array, "batch times neurons"]:
-    """What events of given size have left at given times."""
-    at, times = at[:, :, None, :], times[:, None, :, None]
+    currents: Float[Array, "batch events neurons"],
+    taus: Taus,
+) -> Float[Array, "batch neurons"]:
+    """The voltage that arrivals have left at a time of each neuron."""
+    at, times = at[:, :, None], times[:, None]
     there = (times <= at) & jnp.isfinite(times)
     gap = jnp.where(there, at - jnp.where(there, times, 0.0), 0.0)
-    left = jnp.where(there, kernel(gap), 0.0)
-    return jnp.sum(left * values[:, None], axis=2)
+    mem, syn = (x if x.ndim == 0 else x[..., None] for x in (taus.mem, taus.syn))
+    left = _psp(gap, mem, syn)  # nothing at a gap of zero
+    return jnp.sum(left * jnp.moveaxis(currents, 2, 1), axis=2)
 
 
 def _without_resets(
-    at: Float[Array, "batch times neurons"], problem: LayerProblem
-) -> Float[Array, "batch times neurons"]:
+    at: Float[Array, "batch neurons"], problem: LayerProblem
+) -> Float[Array, "batch neurons"]:
     """From the state at `t0` and the arrivals in `times`."""
-    taus = jax.tree.map(lambda x: _insert(x, 1), _taus(problem))
-    wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
-    start = voltage(problem.v[:, None], problem.i[:, None], at - problem.t0, taus)
+    taus = _taus(problem)
+    start = voltage(problem.v, problem.i, at - problem.t0, taus)
     currents = problem.rows[problem.index]
-    return start + _sum_over_events(
-        at, problem.times, currents, lambda t: psp(t, wide.mem, wide.syn)
-    )
+    return start + _sum_over_events(at, problem.times, currents, taus)
 
 
 def _falls(
-    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
-) -> Float[Array, "batch times neurons"]:
+    at: Float[Array, " batch"], problem: LayerProblem, run: LayerRun
+) -> Float[Array, "batch neurons"]:
     """How far the own spikes have lowered V; each concerns one neuron only."""
     batch, num = problem.v.shape
     sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
@@ -66,32 +93,25 @@ def _falls(
     top, v = of_source(problem.v_threshold), of_source(problem.v)
     top = jnp.where(run.times <= problem.t0, jnp.maximum(v, top), top)
     fall, tau = top - of_source(problem.v_reset), of_source(problem.tau_mem)
-    there = (run.times[:, None] <= at[:, :, None]) & jnp.isfinite(run.times)[:, None]
-    times = jnp.where(jnp.isfinite(run.times), run.times, 0.0)
-    gap = jnp.where(there, at[:, :, None] - times[:, None], 0.0)
-    left = jnp.where(there, fall[:, None] * jnp.exp(-gap / tau[:, None]), 0.0)
-    total = jnp.zeros((*at.shape, num), at.dtype)
-    time = jnp.arange(at.shape[1], dtype=jnp.int32)[None, :, None]
-    return total.at[sample[..., None], time, run.sources[:, None]].add(left)
+    there = (run.times <= at[:, None]) & jnp.isfinite(run.times)
+    times = jnp.where(there, run.times, 0.0)
+    gap = jnp.where(there, at[:, None] - times, 0.0)
+    left = jnp.where(there, fall * jnp.exp(-gap / tau), 0.0)
+    return jnp.zeros_like(problem.v).at[sample, run.sources].add(left)
 
 
 def _voltages_at(
-    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
-) -> Float[Array, "batch times neurons"]:
-    every = jnp.broadcast_to(at[:, :, None], (*at.shape, problem.v.shape[1]))
+    at: Float[Array, " batch"], problem: LayerProblem, run: LayerRun
+) -> Float[Array, "batch neurons"]:
+    every = jnp.broadcast_to(at[:, None], problem.v.shape)
     total = _without_resets(every, problem)
     if problem.v_threshold is None:
         return total
     total -= _falls(at, problem, run)
     if problem.recurrent is not None:
-        wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
         back = run.times + problem.recurrent_delay[run.sources]
-        total += _sum_over_events(
-            every,
-            back,
-            problem.recurrent[run.sources],
-            lambda t: psp(t, wide.mem, wide.syn),
-        )
+        currents = problem.recurrent[run.sources]
+        total += _sum_over_events(every, back, currents, _taus(problem))
     return total
 
 
@@ -103,42 +123,61 @@ def voltages_at(
     One time after the other, also in the reverse pass: what all events have left at all
     times would not fit into memory.
     """
-    one = jax.checkpoint(lambda at: _voltages_at(at[:, None], problem, run)[:, 0])
+    one = jax.checkpoint(lambda at: _voltages_at(at, problem, run))
     return jnp.moveaxis(lax.map(one, at.T), 0, 1)
 
 
-def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
-    """When the voltage of each neuron is largest; each segment has one stationary point
-    at most."""
-    batch, taus = problem.v.shape[0], _taus(problem)
-    t1 = jnp.full((batch, 1), problem.t1)
-    ends = jnp.minimum(jnp.concatenate([problem.times, t1], axis=1), t1)
-    there = jnp.pad(problem.times <= problem.t1, ((0, 0), (0, 1)))
-    index = jnp.pad(problem.index, ((0, 0), (0, 1)))
+def _segment_of_maximum(
+    problem: LayerProblem,
+) -> tuple[Float[Array, "batch neurons"], Int[Array, "batch neurons"]]:
+    """When the voltage of each neuron is largest, and the arrival at that time: its place
+    in `times`, or their number if the maximum is at another time. Each segment has one
+    stationary point at most, and there u = I."""
+    taus, shape = _taus(problem), problem.v.shape
+    t1 = jnp.full((1, shape[0]), problem.t1)
+    ends = jnp.minimum(jnp.concatenate([problem.times.T, t1]), t1)
+    starts = jnp.concatenate([jnp.full_like(t1, problem.t0), ends[:-1]])
+    there = jnp.pad(problem.times.T <= problem.t1, ((0, 1), (0, 0)))
+    index = jnp.pad(problem.index.T, ((0, 1), (0, 0)))
+    index = jnp.where(there, index, problem.rows.shape[0])
+    rows = jnp.pad(problem.rows, ((0, 1), (0, 0)))
+    steps = Steps.of((ends - starts)[:, :, None], wide(taus))
 
-    def segment(k, carry):
-        state, start, best, when = carry
-        end, there, index = (x[k] for x in events)
-        dt = (end - start)[:, None]
-        flat = jnp.minimum(stationary_point(state.v, state.i, taus), dt)
-        for h in (flat, jnp.broadcast_to(dt, flat.shape)):
-            v = voltage(state.v, state.i, h, taus)
-            when = jnp.where(v > best, start[:, None] + h, when)
-            best = jnp.maximum(v, best)
-        current = jnp.where(there[:, None], problem.rows[index], 0.0)
-        state = propagate(state, Steps.of(dt, taus), taus.bias).receive(current)
-        return state, end, best, when
+    def segment(state, xs):
+        step, index = xs
+        new = propagate(state, step, taus.bias).receive(rows[index])
+        return new, (state, new.v)
 
-    events = ends.T, there.T, index.T
-    used = 1 + jnp.max(jnp.sum(there, axis=1, dtype=jnp.int32))
-    start = jnp.broadcast_to(problem.t0, (batch,))
-    when = jnp.broadcast_to(problem.t0, problem.v.shape)
-    carry = Flow(problem.v, problem.i), start, problem.v, when
-    return lax.fori_loop(0, used, segment, carry)[3]
+    first = Flow(problem.v, problem.i)
+    _, (states, v_end) = lax.scan(segment, first, (steps, index))
+    # Of full shape, so that what follows is one long loop and not many short ones.
+    full = [jnp.broadcast_to(x[:, :, None], v_end.shape) for x in (starts, ends)]
+    always = problem.t0 <= problem.t1
+    starts, ends = compute_once(full, always)
+    i, u = states.i, states.v - wide(taus.bias)
+    flat = stationary_point(states.v, i, wide(taus))
+    rises = (i > u) & (flat < ends - starts)  # and then falls
+    h = jnp.where(rises, flat, 0.0)
+    top = wide(taus.bias) + i * jnp.exp(-h / wide(taus.syn))
+    when = jnp.where(rises, starts + h, ends)
+    v, when = compute_once((jnp.where(rises, top, v_end), when), always)
+    best = jnp.max(v, axis=0)
+    place = jnp.arange(v.shape[0], dtype=jnp.int32)[:, None, None]
+    place = jnp.min(jnp.where(v == best[None], place, v.shape[0] - 1), axis=0)
+    pick = lambda x: jnp.take_along_axis(x, place[None], axis=0)[0]
+    at_start = problem.v >= best
+    when = jnp.where(at_start, problem.t0, pick(when))
+    none = at_start | pick(rises) | (place == v.shape[0] - 1)
+    return when, jnp.where(none, problem.times.shape[1], place)
 
 
 def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
-    """The largest voltage of each neuron, which must not spike. Its derivative needs none
-    of the time of the maximum: there V' is zero, or the time is fixed."""
-    when = _time_of_maximum(lax.stop_gradient(problem))
-    return _without_resets(lax.stop_gradient(when)[:, None], problem)[:, 0]
+    """The largest voltage of each neuron, which must not spike.
+
+    Where V' is zero its derivative needs none of the time of the maximum. But V may also
+    be largest where inhibition arrives, and then that time is the time of an arrival."""
+    when, arrival = _segment_of_maximum(lax.stop_gradient(problem))
+    times = jnp.take_along_axis(problem.times, arrival, axis=1, mode="clip")
+    moves = (arrival < problem.times.shape[1]) & (times <= problem.t1)
+    when = jnp.where(moves, times, lax.stop_gradient(when))
+    return _without_resets(when, problem)
