@@ -104,9 +104,10 @@ def _later(
     spikes: Spikes, t1: Array, room: int
 ) -> tuple[Spikes, Bool[Array, " batch"]]:
     """The spikes after `t1`, in at most `room` places, and whether they do not fit."""
-    late = spikes.times > t1
+    late = (spikes.times > t1) & jnp.isfinite(spikes.times)
+    # Not of the sorted times: where only this is used nothing need be sorted.
+    too_many = jnp.sum(late, axis=1) > room
     times, sources = sort_events(jnp.where(late, spikes.times, jnp.inf), spikes.sources)
-    too_many = jnp.sum(jnp.isfinite(times), axis=1) > room
     sources = jnp.where(jnp.isfinite(times), sources, 0)
     return Spikes(times[:, :room], sources[:, :room]), too_many
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from .._neuron._lif_flow import Flow
 from ._problem import LayerProblem, LayerRun
 from ._rows import Rows
+from ._sort import sorted_places
 from ._spiking import Drop, Emitted, solve_spikes, state_after
 from ._window import advance, Free, Neurons, Window
 from ._work_queue import put
@@ -337,28 +338,7 @@ def _sort_spikes(carry: _Carry) -> tuple[Array, Array, Array]:
     spikes = carry.spikes.tree()
     batch = carry.num_spikes.shape[0]
     time, source = (x.reshape(batch, -1) for x in (spikes.time, spikes.source))
-    capacity = time.shape[1]
-    if capacity <= 512:  # counting is several times faster than sorting on CPU
-        columns = time.T
-        place = jnp.arange(capacity, dtype=jnp.int32)[:, None]
-
-        def count(k, order):
-            one = columns[k][None]
-            return order + jnp.where(k < place, one <= columns, one < columns).astype(
-                jnp.int32
-            )
-
-        # Places behind the last spike are +inf and stay where they are.
-        used = jnp.minimum(jnp.max(carry.num_spikes), capacity)
-        order = lax.fori_loop(0, used, count, jnp.zeros(columns.shape, jnp.int32)).T
-        behind = jnp.maximum(place.T - used, 0)
-        order = jnp.where(place.T < used, order, used + behind)
-    else:
-        perm = jnp.argsort(time, axis=1, stable=True).astype(jnp.int32)
-        places_ = jnp.broadcast_to(jnp.arange(capacity, dtype=jnp.int32), time.shape)
-        order = jnp.put_along_axis(
-            jnp.zeros_like(perm), perm, places_, axis=1, inplace=False
-        )
+    order = sorted_places(time, carry.num_spikes, carry.log.num_spikes)
 
     def move(x):
         return jnp.put_along_axis(jnp.zeros_like(x), order, x, axis=1, inplace=False)
