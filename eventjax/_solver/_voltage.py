@@ -2,10 +2,9 @@
 
 Where the events are known the voltage is a sum over them, so gradients reach event times,
 weights and parameters by plain automatic differentiation, and spike times pass them on.
-Events come first in all shapes: XLA on CPU sums over a first axis much faster than over a
-short last one.
 """
 
+import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
@@ -25,8 +24,8 @@ def _taus(problem: LayerProblem) -> Taus:
 
 @jax.custom_jvp
 def _psp(t: Array, tau_mem: Array, tau_syn: Array) -> Array:
-    """`psp` in a form that takes a quarter of the time but has derivatives of its own:
-    where the time constants are equal a limit is taken."""
+    """`psp` in a form that takes a third of the time. Its derivatives are given below:
+    where the time constants are equal it has none by itself."""
     gap = jnp.abs(tau_mem - tau_syn) / (tau_mem * tau_syn)
     apart = gap > 0
     part = jnp.expm1(-t * gap) / jnp.where(apart, -gap, 1.0)
@@ -54,19 +53,34 @@ def _psp_jvp(primals, tangents):
 _psp.defjvp(_psp_jvp, symbolic_zeros=True)
 
 
-def _sum_over_events(
-    at: Float[Array, "batch neurons"],
-    times: Float[Array, "batch events"],
-    currents: Float[Array, "batch events neurons"],
-    taus: Taus,
-) -> Float[Array, "batch neurons"]:
-    """The voltage that arrivals have left at a time of each neuron."""
-    at, times = at[:, :, None], times[:, None]
-    there = (times <= at) & jnp.isfinite(times)
-    gap = jnp.where(there, at - jnp.where(there, times, 0.0), 0.0)
-    mem, syn = (x if x.ndim == 0 else x[..., None] for x in (taus.mem, taus.syn))
-    left = _psp(gap, mem, syn)  # nothing at a gap of zero
-    return jnp.sum(left * jnp.moveaxis(currents, 2, 1), axis=2)
+class _Events(eqx.Module):
+    """Arrivals, for all neurons of a sample or (as many lanes) for each of its own."""
+
+    times: Float[Array, "events batch lanes"]
+    currents: Float[Array, "events batch neurons"]
+
+    @classmethod
+    def of(cls, problem: LayerProblem) -> "_Events":
+        return cls(problem.times.T[:, :, None], problem.rows[problem.index.T])
+
+    @classmethod
+    def returning(cls, problem: LayerProblem, run: LayerRun) -> "_Events":
+        """The layer's own spikes, back at it."""
+        back = run.times + problem.recurrent_delay[run.sources]
+        return cls(back.T[:, :, None], problem.recurrent[run.sources.T])
+
+    def voltage(
+        self, at: Float[Array, "batch neurons"], taus: Taus
+    ) -> Float[Array, "batch neurons"]:
+        """What they have left at a time of each neuron."""
+        # Last come the events: one long loop, of which XLA on CPU makes vectors.
+        last = lambda x: jnp.moveaxis(x, 0, 2)
+        at, times = at[:, :, None], last(self.times)
+        there = (times <= at) & jnp.isfinite(times)
+        gap = jnp.where(there, at - jnp.where(there, times, 0.0), 0.0)
+        mem, syn = (x if x.ndim == 0 else x[..., None] for x in (taus.mem, taus.syn))
+        left = _psp(gap, mem, syn)  # nothing at a gap of zero
+        return jnp.sum(left * last(self.currents), axis=2)
 
 
 def _without_resets(
@@ -75,8 +89,7 @@ def _without_resets(
     """From the state at `t0` and the arrivals in `times`."""
     taus = _taus(problem)
     start = voltage(problem.v, problem.i, at - problem.t0, taus)
-    currents = problem.rows[problem.index]
-    return start + _sum_over_events(at, problem.times, currents, taus)
+    return start + _Events.of(problem).voltage(at, taus)
 
 
 def _falls(
@@ -109,9 +122,7 @@ def _voltages_at(
         return total
     total -= _falls(at, problem, run)
     if problem.recurrent is not None:
-        back = run.times + problem.recurrent_delay[run.sources]
-        currents = problem.recurrent[run.sources]
-        total += _sum_over_events(every, back, currents, _taus(problem))
+        total += _Events.returning(problem, run).voltage(every, _taus(problem))
     return total
 
 
@@ -127,48 +138,49 @@ def voltages_at(
     return jnp.moveaxis(lax.map(one, at.T), 0, 1)
 
 
-def _segment_of_maximum(
+def _maximum(
     problem: LayerProblem,
 ) -> tuple[Float[Array, "batch neurons"], Int[Array, "batch neurons"]]:
-    """When the voltage of each neuron is largest, and the arrival at that time: its place
-    in `times`, or their number if the maximum is at another time. Each segment has one
-    stationary point at most, and there u = I."""
+    """When the voltage of each neuron is largest, and which arrival is then: its place,
+    or -1 for none. Each segment has one stationary point at most, and there u = I."""
     taus, shape = _taus(problem), problem.v.shape
-    t1 = jnp.full((1, shape[0]), problem.t1)
-    ends = jnp.minimum(jnp.concatenate([problem.times.T, t1]), t1)
-    starts = jnp.concatenate([jnp.full_like(t1, problem.t0), ends[:-1]])
-    there = jnp.pad(problem.times.T <= problem.t1, ((0, 1), (0, 0)))
-    index = jnp.pad(problem.index.T, ((0, 1), (0, 0)))
-    index = jnp.where(there, index, problem.rows.shape[0])
-    rows = jnp.pad(problem.rows, ((0, 1), (0, 0)))
-    steps = Steps.of((ends - starts)[:, :, None], wide(taus))
+    events = _Events.of(problem)
+    there = events.times <= problem.t1
+    room = ((0, 1), (0, 0), (0, 0))
+    ends = jnp.where(there, events.times, problem.t1)
+    ends = jnp.pad(ends, room, constant_values=problem.t1)
+    starts = jnp.concatenate([jnp.full_like(ends[:1], problem.t0), ends[:-1]])
+    currents = jnp.pad(jnp.where(there, events.currents, 0.0), room)
+    steps = Steps.of(ends - starts, wide(taus))
 
     def segment(state, xs):
-        step, index = xs
-        new = propagate(state, step, taus.bias).receive(rows[index])
+        step, current = xs
+        new = propagate(state, step, taus.bias).receive(current)
         return new, (state, new.v)
 
     first = Flow(problem.v, problem.i)
-    _, (states, v_end) = lax.scan(segment, first, (steps, index))
+    _, (states, v_end) = lax.scan(segment, first, (steps, currents))
     # Of full shape, so that what follows is one long loop and not many short ones.
-    full = [jnp.broadcast_to(x[:, :, None], v_end.shape) for x in (starts, ends)]
+    full = [jnp.broadcast_to(x, v_end.shape) for x in (starts, ends)]
     always = problem.t0 <= problem.t1
     starts, ends = compute_once(full, always)
     i, u = states.i, states.v - wide(taus.bias)
     flat = stationary_point(states.v, i, wide(taus))
-    rises = (i > u) & (flat < ends - starts)  # and then falls
-    h = jnp.where(rises, flat, 0.0)
+    peaks = (i > u) & (flat < ends - starts)
+    h = jnp.where(peaks, flat, 0.0)
     top = wide(taus.bias) + i * jnp.exp(-h / wide(taus.syn))
-    when = jnp.where(rises, starts + h, ends)
-    v, when = compute_once((jnp.where(rises, top, v_end), when), always)
+    when = jnp.where(peaks, starts + h, ends)
+    v, when = compute_once((jnp.where(peaks, top, v_end), when), always)
+
     best = jnp.max(v, axis=0)
     place = jnp.arange(v.shape[0], dtype=jnp.int32)[:, None, None]
     place = jnp.min(jnp.where(v == best[None], place, v.shape[0] - 1), axis=0)
     pick = lambda x: jnp.take_along_axis(x, place[None], axis=0)[0]
     at_start = problem.v >= best
+    there = jnp.broadcast_to(jnp.pad(there, room), (v.shape[0], *shape))
+    arrives = pick(there) & ~pick(peaks) & ~at_start
     when = jnp.where(at_start, problem.t0, pick(when))
-    none = at_start | pick(rises) | (place == v.shape[0] - 1)
-    return when, jnp.where(none, problem.times.shape[1], place)
+    return when, jnp.where(arrives, place, -1)
 
 
 def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
@@ -176,8 +188,10 @@ def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
 
     Where V' is zero its derivative needs none of the time of the maximum. But V may also
     be largest where inhibition arrives, and then that time is the time of an arrival."""
-    when, arrival = _segment_of_maximum(lax.stop_gradient(problem))
-    times = jnp.take_along_axis(problem.times, arrival, axis=1, mode="clip")
-    moves = (arrival < problem.times.shape[1]) & (times <= problem.t1)
-    when = jnp.where(moves, times, lax.stop_gradient(when))
+    when, arrival = _maximum(lax.stop_gradient(problem))
+    times = _Events.of(problem).times
+    times = jnp.broadcast_to(times, (times.shape[0], *when.shape))
+    at = jnp.maximum(arrival, 0)[None]
+    moving = jnp.take_along_axis(times, at, axis=0, mode="promise_in_bounds")[0]
+    when = jnp.where(arrival >= 0, moving, lax.stop_gradient(when))
     return _without_resets(when, problem)
