@@ -1,8 +1,9 @@
 """What the experiments share: the command line, batches of spikes, records of a run."""
 
 import dataclasses
+import json
+import shutil
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,17 +21,20 @@ Arrays = dict[str, np.ndarray]
 _Settings = TypeVar("_Settings")
 
 
-def settings_from_command_line(
+def from_command_line(
     default: _Settings, paper: _Settings, doc: str
-) -> _Settings:
-    """Every field can be set by an option; `--paper` starts from the paper's values."""
+) -> tuple[_Settings, bool]:
+    """The settings, each of which can be given by an option, and whether to resume."""
     arguments = sys.argv[1:]
-    return tyro.cli(
+    settings = tyro.cli(
         type(default),
         default=paper if "--paper" in arguments else default,
-        args=[x for x in arguments if x != "--paper"],
-        description=f"{doc}\n\nWith --paper the defaults are the paper's settings.",
+        args=[x for x in arguments if x not in ("--paper", "--resume")],
+        description=f"{doc}\n\nWith --paper the defaults are the paper's settings. With "
+        "--resume a run goes on from the last epoch whose checkpoint is in its output "
+        "folder, if there is one; without, it starts anew.",
     )
+    return settings, "--resume" in arguments
 
 
 def spike_arrays(spikes: ej.Spikes, label: np.ndarray) -> Arrays:
@@ -101,19 +105,43 @@ def example_arrays(network: ej.Network, arrays: Arrays, t1: float) -> Arrays:
 
 
 class Record:
-    """The folder of one run: `metrics.jsonl` while it lasts, `results.json` at its end.
+    """The folder of one run: `config.json`, `metrics.jsonl` and `checkpoints/` while it
+    lasts, `results.json` at its end.
 
-    Results of an earlier run in the same folder are removed at the start, so that what is
-    there always belongs together.
+    What an earlier run has left in the same folder is removed at the start, so that what
+    is there always belongs together. To resume a run its checkpoints are kept; then
+    `settings` must be those of before, but for the number of epochs and for paths.
     """
 
-    def __init__(self, folder: Path, settings: Any):
+    def __init__(self, folder: Path, settings: Any, *, resume: bool):
         self.folder = folder
         self.results = folder / "results.json"
+        self.checkpoints = folder / "checkpoints"
+        self._settings = settings
+        self._resume = resume
+        config = folder / "config.json"
+        if not resume:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        elif config.exists():
+            self._check(config)
         self.results.unlink(missing_ok=True)
         self.log = ej.train.MetricsLog(folder / "metrics.jsonl")
-        self._settings = settings
-        self._start = time.perf_counter()
+        ej.train.save_json(config, dataclasses.asdict(settings))
+
+    def _check(self, config: Path) -> None:
+        before = json.loads(config.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(dataclasses.asdict(self._settings), default=str))
+        may_change = ("epochs", "data_dir", "output")
+        other = [
+            f"{name} was {before.get(name)}, now {value}"
+            for name, value in now.items()
+            if name not in may_change and before.get(name) != value
+        ]
+        if other:
+            raise ValueError(
+                f"The run in {self.folder} has other settings and cannot be resumed with "
+                f"these: {'; '.join(other)}. Give the same settings or another output."
+            )
 
     def finish(self, fitted: ej.train.Fitted, test: dict[str, float]) -> dict[str, Any]:
         results = {
@@ -123,7 +151,8 @@ class Record:
             "history": fitted.history,
             "selection": {"rule": fitted.selection, "epoch": fitted.epoch},
             "test": test,
-            "seconds": time.perf_counter() - self._start,
+            "resumed": self._resume,
+            "seconds": sum(row["seconds"] for row in fitted.history),
         }
         ej.train.save_json(self.results, results)
         return results

@@ -20,7 +20,7 @@ import optax
 
 import eventjax as ej
 
-from ._common import Record, settings_from_command_line, spikes_of
+from ._common import from_command_line, Record, spikes_of
 from .yin_yang import encode, Settings as YinYang
 
 
@@ -107,11 +107,13 @@ def make_loss(settings: Settings, recipe: Recipe):
     return loss_fn
 
 
-def run(settings: Settings, *, progress: bool = True) -> dict[str, Any]:
+def run(
+    settings: Settings, *, resume: bool = False, progress: bool = True
+) -> dict[str, Any]:
     """Train one kind of neuron. The best epoch of the validation data is tested."""
     recipe = RECIPES[settings.neuron]
     folder = settings.output / settings.neuron / f"seed{settings.seed}"
-    record = Record(folder, settings)
+    record = Record(folder, settings, resume=resume)
     train, validation, test = (
         encode(part["features"], part["label"], YinYang())
         for part in (
@@ -137,6 +139,7 @@ def run(settings: Settings, *, progress: bool = True) -> dict[str, Any]:
             select_best="accuracy",
             learning_rate=rate,
             log=record.log,
+            checkpoints=record.checkpoints,
             progress=progress,
             key=jr.fold_in(jr.key(settings.seed), 1),
         )
@@ -144,14 +147,14 @@ def run(settings: Settings, *, progress: bool = True) -> dict[str, Any]:
     return record.finish(fitted, means)
 
 
-def run_all(settings: Settings) -> None:
+def run_all(settings: Settings, resume: bool) -> None:
     names = RECIPES if settings.neuron == "all" else (settings.neuron,)
     for name in names:
         stored = settings.output / name / f"seed{settings.seed}" / "results.json"
         if stored.exists() and not settings.again:
             print(f"{name}: stored already")
             continue
-        results = run(dataclasses.replace(settings, neuron=name))
+        results = run(dataclasses.replace(settings, neuron=name), resume=resume)
         print(f"{name}: test accuracy {100 * results['test']['accuracy']:.1f} %")
 
 
@@ -166,7 +169,7 @@ def plot(folder: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    settings = settings_from_command_line(Settings(), Settings(), __doc__)
-    run_all(settings)
+    settings, resume = from_command_line(Settings(), Settings(), __doc__)
+    run_all(settings, resume)
     plot(settings.output, settings.seed)
     print(f"results and the figure are in {settings.output}")

@@ -25,8 +25,8 @@ from ._common import (
     dense_layers,
     example_arrays,
     first_spike_times,
+    from_command_line,
     Record,
-    settings_from_command_line,
     spike_arrays,
     spikes_of,
 )
@@ -97,13 +97,16 @@ def encode(features: np.ndarray, label: np.ndarray, settings: Settings) -> Array
     return spike_arrays(spikes, label)
 
 
-def run(settings: Settings, *, progress: bool = True) -> dict[str, Any]:
+def run(
+    settings: Settings, *, resume: bool = False, progress: bool = True
+) -> dict[str, Any]:
     with jax.enable_x64(settings.double):
-        return _run(settings, progress)
+        return _run(settings, resume, progress)
 
 
-def _run(settings: Settings, progress: bool) -> dict[str, Any]:
-    record = Record(settings.output / f"seed{settings.seed}", settings)
+def _run(settings: Settings, resume: bool, progress: bool) -> dict[str, Any]:
+    folder = settings.output / f"seed{settings.seed}"
+    record = Record(folder, settings, resume=resume)
     # The published splits: see `ej.data.yin_yang`.
     data = [
         ej.data.yin_yang(size, seed)
@@ -129,13 +132,14 @@ def _run(settings: Settings, progress: bool) -> dict[str, Any]:
             select_best="accuracy" if settings.select_best else None,
             learning_rate=rate,
             log=record.log,
+            checkpoints=record.checkpoints,
             progress=progress,
             key=train_key,
         )
     means = ej.train.evaluate(fitted.model, loss_fn, ej.data.padded_batches(test, 500))
     results = record.finish(fitted, means)
-    store_arrays(record.folder, fitted.model, data[2]["features"], test, settings)
-    plot(record.folder)
+    store_arrays(folder, fitted.model, data[2]["features"], test, settings)
+    plot(folder)
     return results
 
 
@@ -176,7 +180,7 @@ def plot(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    settings = settings_from_command_line(Settings(), PAPER, __doc__)
-    results = run(settings)
+    settings, resume = from_command_line(Settings(), PAPER, __doc__)
+    results = run(settings, resume=resume)
     print(f"results in {settings.output / f'seed{settings.seed}'}")
     print(f"test accuracy: {100 * results['test']['accuracy']:.1f} %")

@@ -9,6 +9,7 @@ import pytest
 from experiments.benchmark import (
     __main__ as benchmark,
     _measure,
+    exact,
     make_peers,
     workloads,
 )
@@ -17,35 +18,64 @@ from experiments.benchmark import (
 SMALL = workloads.W1(batch=6)
 
 
-def _euler_counts(spec, times, sources, weight, dt=0.005):
-    """Spike counts by fine time steps, with each step's linear flow exact."""
+def _fine_steps(spec, times, sources, weight, recurrent=None, dt=0.005):
+    """Spike times and neurons by fine time steps, with each step's linear flow exact,
+    and the largest voltages."""
     v, i = np.zeros((2, len(times), weight.shape[1]))
     decay_v, decay_i = np.exp(-dt / spec.tau_mem), np.exp(-dt / spec.tau_syn)
     gain = (decay_v - decay_i) * spec.tau_syn / (spec.tau_mem - spec.tau_syn)
-    counts = np.zeros(v.shape, int)
+    spikes, best = [], v
     step = np.round(times / dt)
     for k in range(round(spec.t1 / dt)):
         for sample, place in zip(*np.nonzero(step == k), strict=True):
             i[sample] += weight[sources[sample, place]]
         v, i = v * decay_v + i * gain, i * decay_i
-        fired = v >= spec.threshold
-        counts += fired
-        v[fired] = spec.v_reset
-    return counts.sum(axis=1)
+        best = np.maximum(best, v)
+        for sample, neuron in zip(*np.nonzero(v >= spec.threshold), strict=True):
+            spikes.append((sample, (k + 1) * dt, neuron))
+            v[sample, neuron] = spec.v_reset
+            if recurrent is not None:
+                i[sample] += recurrent[neuron]
+    sample, when, neuron = np.array(spikes).reshape(-1, 3).T
+    return exact._pack(len(times), sample.astype(int), when, neuron), best
 
 
 def test_exact_spikes_are_those_of_fine_time_steps():
     data = workloads.make(SMALL)
     inputs = data["times"], data["sources"]
-    counts = _euler_counts(SMALL, *inputs, data["w_hidden"])
+    (times, _), _ = _fine_steps(SMALL, *inputs, data["w_hidden"])
+    counts = np.isfinite(times).sum(axis=1)
     np.testing.assert_allclose(counts, data["hidden_spikes"], atol=1)
+
+
+def test_exact_recurrent_spikes_are_those_of_fine_time_steps():
+    spec = workloads.WD(batch=2)
+    data = workloads.make(spec)
+    names = ("times", "sources", "w_hidden", "w_recurrent")
+    (times, neurons), _ = _fine_steps(spec, *(data[name] for name in names))
+    times = exact.by_neuron(times, neurons, spec.num_hidden)
+    errors = _measure.spike_errors(times, data["spike_times"])
+    assert errors["wrong_spikes"] < 0.03
+    assert errors["spike_error_ms"] < 0.02
+    assert data["hidden_spikes"].min() >= 50
+
+
+def test_exact_largest_voltages_are_those_of_fine_time_steps():
+    spec = workloads.W1(batch=3, t1=40.0)
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.uniform(0, 50, (3, 20)), axis=1)
+    sources, weight = rng.integers(0, 4, (3, 20)), rng.normal(size=(4, 5))
+    never = dataclasses.replace(spec, threshold=np.inf)
+    _, best = _fine_steps(never, times, sources, weight)
+    found = exact.exact_max_voltages(times, sources, weight, **spec.physics)
+    np.testing.assert_allclose(found, best, atol=0.005)
 
 
 def test_first_spike_of_one_neuron_is_at_the_threshold():
     spec = SMALL
     times, sources = np.array([[1.0, np.inf]]), np.array([[0, 0]])
     weight = np.array([[20.0]])
-    found, _ = workloads.exact_layer(times, sources, weight, **workloads.physics(spec))
+    found, _ = exact.exact_layer(times, sources, weight, **spec.physics)
     t = found[0, 0] - 1.0
     v = 20.0 / 3 * (np.exp(-t / spec.tau_mem) - np.exp(-t / spec.tau_syn))
     np.testing.assert_allclose(v, spec.threshold, rtol=1e-12)
@@ -57,6 +87,17 @@ def test_w1_is_the_workload_of_the_figures():
     assert data["hidden_spikes"].mean() == pytest.approx(100, rel=0.01)
     assert np.isfinite(data["first_spikes"]).all()
     assert np.bincount(data["labels"]).tolist() == [50, 50, 50]
+
+
+def test_w3_is_like_latency_mnist():
+    spec = workloads.W3(batch=10)
+    data = workloads.make(spec)
+    assert data["times"].shape == (10, 150)
+    assert all(len(set(x)) == 150 for x in data["sources"])
+    assert (np.diff(data["times"], axis=1) >= 0).all() and data["times"].max() < 20
+    assert 0.35 < (data["times"] < 1).mean() < 0.5  # MNIST's share is 0.41
+    assert 400 < data["hidden_spikes"].mean() < 600
+    assert 8 < data["max_voltages"].mean() < 20
 
 
 def test_save_and_load(tmp_path):
@@ -76,6 +117,36 @@ def test_missing_library_is_a_row_with_the_cure(tmp_path, monkeypatch):
     assert "make peers" in rows[0]["note"]
     assert rows[0]["grad_ms"] is None
     assert benchmark.table(rows, 100.0).row_count == 1
+
+
+def test_a_script_that_fails_is_a_row_that_says_why(tmp_path, capfd):
+    rows = benchmark.run("eventjax", tmp_path / "none.npz", SMALL, "cpu")
+    assert len(rows) == 1 and rows[0]["failed"]
+    assert "FileNotFoundError" in rows[0]["note"]
+
+
+def test_rows_are_beside_ours_for_the_same_network():
+    rows = [
+        {"library": "eventjax", "grad_ms": 2.0},
+        {"library": "eventjax, other", "grad_ms": 4.0},
+        {"library": "some", "grad_ms": 8.0},
+        {"library": "some, other", "grad_ms": 8.0, "beside": "eventjax, other"},
+    ]
+    keys = ("fwd_ms", "compile_s", "peak_mb", "spikes")
+    rest = dict.fromkeys(keys) | {"workload": "W3", "batch": 1, "note": ""}
+    table = benchmark.table([row | rest for row in rows], 100.0)
+    assert list(table.columns[3].cells) == ["1.0", "2.0", "4.0", "2.0"]
+
+
+def test_spike_errors():
+    one = np.array([[[1.0, 2.0, np.inf]], [[3.0, np.inf, np.inf]]])
+    two = np.array([[[1.25, np.inf]], [[3.0, np.inf]]])
+    errors = _measure.spike_errors(one, two)
+    assert errors == {
+        "spike_error_ms": 0.125,
+        "largest_spike_error_ms": 0.25,
+        "wrong_spikes": 0.5,
+    }
 
 
 def test_gradient_that_is_not_finite_is_a_failure():

@@ -18,6 +18,8 @@ from experiments import latency_mnist, yin_yang  # noqa: E402
 
 FILES = {
     "arrays.npz",
+    "checkpoints",
+    "config.json",
     "learning_curve.png",
     "metrics.jsonl",
     "raster.png",
@@ -59,7 +61,16 @@ def test_yin_yang(tmp_path):
     _check(tmp_path / "seed3", FILES | {"spike_time_map.png"}, results, settings)
 
 
-def test_latency_mnist(tmp_path, monkeypatch):
+def _break_in_epoch_2(batches, number):
+    yield from _EPOCH(batches, 0)
+    if number == 1:
+        raise KeyboardInterrupt
+
+
+_EPOCH = ej.data.Batches.epoch
+
+
+def test_latency_mnist_interrupted_and_resumed(tmp_path, monkeypatch):
     def load(name, split, data_dir):
         assert name == "mnist"
         rng = np.random.default_rng(0)
@@ -69,17 +80,38 @@ def test_latency_mnist(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ej.data, "load", load)
     settings = latency_mnist.Settings(
-        hidden=20, epochs=1, batch=8, output=tmp_path, data_dir=tmp_path
+        hidden=20, epochs=2, batch=8, output=tmp_path, data_dir=tmp_path
     )
-    results = latency_mnist.run(settings, progress=False)
-    _check(tmp_path / "seed0", FILES, results, settings)
+    monkeypatch.setattr(ej.data.Batches, "epoch", _break_in_epoch_2)
+    with pytest.raises(KeyboardInterrupt):
+        latency_mnist.run(settings, progress=False)
+    folder = tmp_path / "seed0"
+    before = json.loads((folder / "metrics.jsonl").read_text())
+    assert before.pop("event") == "epoch"
+
+    monkeypatch.setattr(ej.data.Batches, "epoch", _EPOCH)
+    other = dataclasses.replace(settings, dropout=0.3)
+    with pytest.raises(ValueError, match="dropout was 0.2, now 0.3"):
+        latency_mnist.run(other, resume=True, progress=False)
+    results = latency_mnist.run(settings, resume=True, progress=False)
+    assert results["resumed"]
+    assert results["history"][0] == before
+    _check(folder, FILES, results, settings)
+
+    # Without `resume` nothing of it is left at the start.
+    monkeypatch.setattr(ej.train, "fit", lambda *args, **rest: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        latency_mnist.run(settings, progress=False)
+    assert not (folder / "checkpoints").exists()
+    assert not (folder / "results.json").exists()
+    assert (folder / "metrics.jsonl").read_text() == ""
 
 
 @pytest.mark.parametrize("script", [yin_yang, latency_mnist])
 def test_settings_come_from_the_command_line(script, monkeypatch):
-    read = script.settings_from_command_line
+    read = script.from_command_line
     monkeypatch.setattr("sys.argv", ["script"])
-    assert read(script.Settings(), script.PAPER, "") == script.Settings()
-    monkeypatch.setattr("sys.argv", ["script", "--seed", "5", "--paper"])
+    assert read(script.Settings(), script.PAPER, "") == (script.Settings(), False)
+    monkeypatch.setattr("sys.argv", ["script", "--seed", "5", "--paper", "--resume"])
     expected = dataclasses.replace(script.PAPER, seed=5)
-    assert read(script.Settings(), script.PAPER, "") == expected
+    assert read(script.Settings(), script.PAPER, "") == (expected, True)

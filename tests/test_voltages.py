@@ -84,3 +84,62 @@ def test_memory_does_not_grow_with_recorded_times(case):
     few, many = temporary(10), temporary(1010)
     results = 1000 * BATCH * NEURONS * 8  # the voltages themselves
     assert many - few < 10 * results
+
+
+MIXED = dict(
+    tau_mem=jnp.array([20.0, 8.0, 8.0, 8.0, 3.0, 6.0]),
+    tau_syn=jnp.array([5.0, 8.0, 8.0 + 1e-9, 8.001, 6.0, 3.0]),
+    bias=jnp.array([0.0, 0.3, -0.3, 0.0, 0.5, 3.0]),
+)
+
+
+def largest(inputs):
+    """Highest voltages of neurons that do not spike, and voltages at many times."""
+    weight, times, sources, taus, state = inputs
+    network = ej.Network([ej.Layer(dense(weight), ej.LeakyIntegrator(6, **taus))])
+    sol = ej.simulate(
+        network,
+        ej.Spikes(times, sources),
+        T1,
+        state=(ej.LayerState(ej.LIFState(*state)),),
+        record=jnp.linspace(0, T1, 801),
+    )
+    return sol.max_voltages, sol.voltages[0]
+
+
+def draw_integrators():
+    rng = np.random.default_rng(5)
+    spikes = random_spikes(rng, BATCH, 30, INPUTS, 1.2 * T1)  # some come too late
+    state = rng.normal(0, 1, (2, BATCH, 6))
+    state[0, 0] = 50.0  # highest at the start
+    weight = jnp.asarray(rng.normal(0.3, 1, (INPUTS, 6)))
+    return weight, spikes.times, spikes.sources, MIXED, tuple(jnp.asarray(state))
+
+
+def test_largest_voltage():
+    top, v = eqx.filter_jit(largest)(draw_integrators())
+    highest = np.asarray(np.max(v, axis=1))
+    assert np.all(top >= highest - 1e-12)
+    np.testing.assert_allclose(top, highest, atol=1e-3)
+    np.testing.assert_allclose(top[0], 50.0)
+    # Not only at the start and at the end: peaks in between count.
+    assert np.sum((top[1] > v[1, 0] + 0.1) & (top[1] > v[1, -1] + 0.1)) >= 3
+
+
+def test_gradient_of_the_largest_voltage():
+    inputs = draw_integrators()
+    reads = jnp.asarray(np.random.default_rng(6).normal(size=(BATCH, 6)))
+    diff, rest = eqx.partition(inputs, eqx.is_inexact_array)
+
+    @jax.jit
+    def loss(diff):
+        return jnp.sum(reads * largest(eqx.combine(diff, rest))[0])
+
+    slopes = jax.grad(loss)(diff)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        way = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), diff)
+        move = lambda h: jax.tree.map(lambda x, y: x + h * y, diff, way)
+        expected = (loss(move(1e-6)) - loss(move(-1e-6))) / 2e-6
+        products = jax.tree.map(lambda x, y: jnp.sum(x * y), slopes, way)
+        np.testing.assert_allclose(sum(jax.tree.leaves(products)), expected, rtol=1e-6)

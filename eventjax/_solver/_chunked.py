@@ -11,6 +11,7 @@ from ._lists import AbstractLists, is_recurrent, neurons_of, tile_size
 from ._problem import LayerProblem, LayerRun
 from ._record import add_spikes, Log, over_tiles, Record, Trace
 from ._rows import Rows
+from ._sort import sorted_places
 from ._spiking import Drop, solve_spikes, state_after
 from ._stream_lists import lists_of
 from ._window import advance, Free, Neurons
@@ -176,33 +177,15 @@ def _recurrent_step(carry: _Carry, given: _Given) -> _Carry:
     return _Carry(state, end, carry.position + taken, record, log, carry.step + 1)
 
 
-def _sort_spikes(carry: Record) -> tuple[Array, Array, Array]:
-    """Sorted times and sources, and the place of each recorded spike in them."""
+def _sort_spikes(
+    carry: Record, before: Int[Array, "windows batch"]
+) -> tuple[Array, Array, Array]:
+    """Sorted times and sources, and the place of each recorded spike in them; `before`
+    as for `sorted_places`."""
     spikes = carry.spikes.tree()
     batch = carry.num_spikes.shape[0]
     time, source = (x.reshape(batch, -1) for x in (spikes.time, spikes.source))
-    capacity = time.shape[1]
-    if capacity <= 512:  # counting is several times faster than sorting on CPU
-        columns = time.T
-        place = jnp.arange(capacity, dtype=jnp.int32)[:, None]
-
-        def count(k, order):
-            one = columns[k][None]
-            return order + jnp.where(k < place, one <= columns, one < columns).astype(
-                jnp.int32
-            )
-
-        # Places behind the last spike are +inf and stay where they are.
-        used = jnp.minimum(jnp.max(carry.num_spikes), capacity)
-        order = lax.fori_loop(0, used, count, jnp.zeros(columns.shape, jnp.int32)).T
-        behind = jnp.maximum(place.T - used, 0)
-        order = jnp.where(place.T < used, order, used + behind)
-    else:
-        perm = jnp.argsort(time, axis=1, stable=True).astype(jnp.int32)
-        places_ = jnp.broadcast_to(jnp.arange(capacity, dtype=jnp.int32), time.shape)
-        order = jnp.put_along_axis(
-            jnp.zeros_like(perm), perm, places_, axis=1, inplace=False
-        )
+    order = sorted_places(time, carry.num_spikes, before)
 
     def move(x):
         return jnp.put_along_axis(jnp.zeros_like(x), order, x, axis=1, inplace=False)
@@ -253,7 +236,10 @@ def solve(
     run = _recurrent if is_recurrent(problem) else _feed_forward
     carry = run(given, by_tau)
     record, state = carry.record, carry.state
-    times, sources, order = _sort_spikes(record)
+    # With lists of their own neurons are not in the same window at the same time.
+    before = carry.log.num_spikes
+    before = jnp.zeros_like(before) if problem.own_lists else before
+    times, sources, order = _sort_spikes(record, before)
     trace = Trace(
         carry.log,
         carry.step,

@@ -4,57 +4,99 @@ Where the events are known the voltage is a sum over them, so gradients reach ev
 weights and parameters by plain automatic differentiation, and spike times pass them on.
 """
 
-from collections.abc import Callable
-
+import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, Int
 
 from .._neuron._lif_crossing import stationary_point
 from .._neuron._lif_flow import Flow, propagate, psp, Steps, Taus, voltage
 from ._problem import LayerProblem, LayerRun, without_streams
+from ._window import wide
+from ._work_queue import compute_once
 
 
 def _taus(problem: LayerProblem) -> Taus:
     return Taus(problem.tau_mem, problem.tau_syn, problem.bias)
 
 
-def _insert(x: Array, axes: int) -> Array:
-    """Parameters with axes of length one between batch and neurons."""
-    return x if x.ndim == 0 else x.reshape(x.shape[0], *(1,) * axes, x.shape[-1])
+@jax.custom_jvp
+def _psp(t: Array, tau_mem: Array, tau_syn: Array) -> Array:
+    """`psp` in a form that takes a third of the time. Its derivatives are given below:
+    where the time constants are equal it has none by itself."""
+    gap = jnp.abs(tau_mem - tau_syn) / (tau_mem * tau_syn)
+    apart = gap > 0
+    part = jnp.expm1(-t * gap) / jnp.where(apart, -gap, 1.0)
+    slow = jnp.exp(-t / jnp.maximum(tau_mem, tau_syn))
+    return jnp.where(apart, part, t) / tau_mem * slow
 
 
-def _sum_over_events(
-    at: Float[Array, "batch times neurons"],
-    times: Float[Array, "batch events lanes"],
-    values: Float[Array, "batch events neurons"],
-    kernel: Callable[[Array], Array],
-) -> Float[Array, "batch times neurons"]:
-    """What events of given size have left at given times."""
-    at, times = at[:, :, None, :], times[:, None]
-    there = (times <= at) & jnp.isfinite(times)
-    gap = jnp.where(there, at - jnp.where(there, times, 0.0), 0.0)
-    left = jnp.where(there, kernel(gap), 0.0)
-    return jnp.sum(left * values[:, None], axis=2)
+def _psp_jvp(primals, tangents):
+    t, tau_mem, tau_syn = primals
+    by_time, *by_taus = tangents
+    value = _psp(t, tau_mem, tau_syn)
+    out = jnp.zeros_like(value)
+    if not isinstance(by_time, SymbolicZero):
+        out += by_time * ((jnp.exp(-t / tau_syn) - value) / tau_mem)
+    if not all(isinstance(x, SymbolicZero) for x in by_taus):
+        by_taus = [
+            jnp.zeros(x.shape, x.dtype) if isinstance(x, SymbolicZero) else x
+            for x in by_taus
+        ]
+        of_taus = lambda mem, syn: psp(t, mem, syn)
+        out += jax.jvp(of_taus, (tau_mem, tau_syn), tuple(by_taus))[1]
+    return value, out
+
+
+_psp.defjvp(_psp_jvp, symbolic_zeros=True)
+
+
+class _Events(eqx.Module):
+    """Arrivals, for all neurons of a sample or (as many lanes) for each of its own."""
+
+    times: Float[Array, "events batch lanes"]
+    currents: Float[Array, "events batch neurons"]
+
+    @classmethod
+    def of(cls, problem: LayerProblem) -> "_Events":
+        return cls(problem.times, problem.received)
+
+    @classmethod
+    def returning(cls, problem: LayerProblem, run: LayerRun) -> "_Events":
+        """The layer's own spikes, back at it."""
+        batch, neurons = problem.v.shape
+        back = run.times.T[None] + problem.recurrent_delay[:, run.sources.T]
+        received = problem.recurrent[:, run.sources.T]
+        return cls(back.reshape(-1, batch, 1), received.reshape(-1, batch, neurons))
+
+    def voltage(
+        self, at: Float[Array, "batch neurons"], taus: Taus
+    ) -> Float[Array, "batch neurons"]:
+        """What they have left at a time of each neuron."""
+        # Last come the events: one long loop, of which XLA on CPU makes vectors.
+        last = lambda x: jnp.moveaxis(x, 0, 2)
+        at, times = at[:, :, None], last(self.times)
+        there = (times <= at) & jnp.isfinite(times)
+        gap = jnp.where(there, at - jnp.where(there, times, 0.0), 0.0)
+        mem, syn = (x if x.ndim == 0 else x[..., None] for x in (taus.mem, taus.syn))
+        left = _psp(gap, mem, syn)  # nothing at a gap of zero
+        return jnp.sum(left * last(self.currents), axis=2)
 
 
 def _without_resets(
-    at: Float[Array, "batch times neurons"], problem: LayerProblem
-) -> Float[Array, "batch times neurons"]:
+    at: Float[Array, "batch neurons"], problem: LayerProblem
+) -> Float[Array, "batch neurons"]:
     """From the state at `t0` and the arrivals in `times`."""
-    taus = jax.tree.map(lambda x: _insert(x, 1), _taus(problem))
-    wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
-    start = voltage(problem.v[:, None], problem.i[:, None], at - problem.t0, taus)
-    times, currents = (jnp.moveaxis(x, 1, 0) for x in (problem.times, problem.received))
-    return start + _sum_over_events(
-        at, times, currents, lambda t: psp(t, wide.mem, wide.syn)
-    )
+    taus = _taus(problem)
+    start = voltage(problem.v, problem.i, at - problem.t0, taus)
+    return start + _Events.of(problem).voltage(at, taus)
 
 
 def _falls(
-    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
-) -> Float[Array, "batch times neurons"]:
+    at: Float[Array, " batch"], problem: LayerProblem, run: LayerRun
+) -> Float[Array, "batch neurons"]:
     """How far the own spikes have lowered V; each concerns one neuron only."""
     batch, num = problem.v.shape
     sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
@@ -66,35 +108,23 @@ def _falls(
     top, v = of_source(problem.v_threshold), of_source(problem.v)
     top = jnp.where(run.times <= problem.t0, jnp.maximum(v, top), top)
     fall, tau = top - of_source(problem.v_reset), of_source(problem.tau_mem)
-    there = (run.times[:, None] <= at[:, :, None]) & jnp.isfinite(run.times)[:, None]
-    times = jnp.where(jnp.isfinite(run.times), run.times, 0.0)
-    gap = jnp.where(there, at[:, :, None] - times[:, None], 0.0)
-    left = jnp.where(there, fall[:, None] * jnp.exp(-gap / tau[:, None]), 0.0)
-    total = jnp.zeros((*at.shape, num), at.dtype)
-    time = jnp.arange(at.shape[1], dtype=jnp.int32)[None, :, None]
-    return total.at[sample[..., None], time, run.sources[:, None]].add(left)
+    there = (run.times <= at[:, None]) & jnp.isfinite(run.times)
+    times = jnp.where(there, run.times, 0.0)
+    gap = jnp.where(there, at[:, None] - times, 0.0)
+    left = jnp.where(there, fall * jnp.exp(-gap / tau), 0.0)
+    return jnp.zeros_like(problem.v).at[sample, run.sources].add(left)
 
 
 def _voltages_at(
-    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
-) -> Float[Array, "batch times neurons"]:
-    every = jnp.broadcast_to(at[:, :, None], (*at.shape, problem.v.shape[1]))
+    at: Float[Array, " batch"], problem: LayerProblem, run: LayerRun
+) -> Float[Array, "batch neurons"]:
+    every = jnp.broadcast_to(at[:, None], problem.v.shape)
     total = _without_resets(every, problem)
     if problem.v_threshold is None:
         return total
     total -= _falls(at, problem, run)
     if problem.recurrent is not None:
-        wide = jax.tree.map(lambda x: _insert(x, 2), _taus(problem))
-        batch = run.times.shape[0]
-        back = run.times[None] + problem.recurrent_delay[:, run.sources]
-        back = jnp.moveaxis(back, 0, 1).reshape(batch, -1)
-        received = jnp.moveaxis(problem.recurrent[:, run.sources], 0, 1)
-        total += _sum_over_events(
-            every,
-            back[:, :, None],
-            received.reshape(batch, back.shape[1], -1),
-            lambda t: psp(t, wide.mem, wide.syn),
-        )
+        total += _Events.returning(problem, run).voltage(every, _taus(problem))
     return total
 
 
@@ -107,42 +137,65 @@ def voltages_at(
     times would not fit into memory.
     """
     problem = without_streams(problem)
-    one = jax.checkpoint(lambda at: _voltages_at(at[:, None], problem, run)[:, 0])
+    one = jax.checkpoint(lambda at: _voltages_at(at, problem, run))
     return jnp.moveaxis(lax.map(one, at.T), 0, 1)
 
 
-def _time_of_maximum(problem: LayerProblem) -> Float[Array, "batch neurons"]:
-    """When the voltage of each neuron is largest; each segment has one stationary point
-    at most."""
-    taus, t1 = _taus(problem), problem.t1
-    there = problem.times <= t1
-    ends = jnp.where(there, problem.times, t1)
-    ends = jnp.pad(ends, ((0, 1), (0, 0), (0, 0)), constant_values=t1)
-    received = jnp.where(there, problem.received, 0.0)
-    received = jnp.pad(received, ((0, 1), (0, 0), (0, 0)))
+def _maximum(
+    problem: LayerProblem,
+) -> tuple[Float[Array, "batch neurons"], Int[Array, "batch neurons"]]:
+    """When the voltage of each neuron is largest, and which arrival is then: its place,
+    or -1 for none. Each segment has one stationary point at most, and there u = I."""
+    taus, shape = _taus(problem), problem.v.shape
+    events = _Events.of(problem)
+    there = events.times <= problem.t1
+    room = ((0, 1), (0, 0), (0, 0))
+    ends = jnp.where(there, events.times, problem.t1)
+    ends = jnp.pad(ends, room, constant_values=problem.t1)
+    starts = jnp.concatenate([jnp.full_like(ends[:1], problem.t0), ends[:-1]])
+    currents = jnp.pad(jnp.where(there, events.currents, 0.0), room)
+    steps = Steps.of(ends - starts, wide(taus))
 
-    def segment(k, carry):
-        state, start, best, when = carry
-        end = ends[k]
-        dt = end - start
-        flat = jnp.minimum(stationary_point(state.v, state.i, taus), dt)
-        for h in (flat, jnp.broadcast_to(dt, flat.shape)):
-            v = voltage(state.v, state.i, h, taus)
-            when = jnp.where(v > best, start + h, when)
-            best = jnp.maximum(v, best)
-        state = propagate(state, Steps.of(dt, taus), taus.bias).receive(received[k])
-        return state, end, best, when
+    def segment(state, xs):
+        step, current = xs
+        new = propagate(state, step, taus.bias).receive(current)
+        return new, (state, new.v)
 
-    used = 1 + jnp.max(jnp.sum(there, axis=0, dtype=jnp.int32))
-    start = jnp.broadcast_to(problem.t0, ends.shape[1:])
-    when = jnp.broadcast_to(problem.t0, problem.v.shape)
-    carry = Flow(problem.v, problem.i), start, problem.v, when
-    return lax.fori_loop(0, used, segment, carry)[3]
+    first = Flow(problem.v, problem.i)
+    _, (states, v_end) = lax.scan(segment, first, (steps, currents))
+    # Of full shape, so that what follows is one long loop and not many short ones.
+    full = [jnp.broadcast_to(x, v_end.shape) for x in (starts, ends)]
+    always = problem.t0 <= problem.t1
+    starts, ends = compute_once(full, always)
+    i, u = states.i, states.v - wide(taus.bias)
+    flat = stationary_point(states.v, i, wide(taus))
+    peaks = (i > u) & (flat < ends - starts)
+    h = jnp.where(peaks, flat, 0.0)
+    top = wide(taus.bias) + i * jnp.exp(-h / wide(taus.syn))
+    when = jnp.where(peaks, starts + h, ends)
+    v, when = compute_once((jnp.where(peaks, top, v_end), when), always)
+
+    best = jnp.max(v, axis=0)
+    place = jnp.arange(v.shape[0], dtype=jnp.int32)[:, None, None]
+    place = jnp.min(jnp.where(v == best[None], place, v.shape[0] - 1), axis=0)
+    pick = lambda x: jnp.take_along_axis(x, place[None], axis=0)[0]
+    at_start = problem.v >= best
+    there = jnp.broadcast_to(jnp.pad(there, room), (v.shape[0], *shape))
+    arrives = pick(there) & ~pick(peaks) & ~at_start
+    when = jnp.where(at_start, problem.t0, pick(when))
+    return when, jnp.where(arrives, place, -1)
 
 
 def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
-    """The largest voltage of each neuron, which must not spike. Its derivative needs none
-    of the time of the maximum: there V' is zero, or the time is fixed."""
+    """The largest voltage of each neuron, which must not spike.
+
+    Where V' is zero its derivative needs none of the time of the maximum. But V may also
+    be largest where inhibition arrives, and then that time is the time of an arrival."""
     problem = without_streams(problem)
-    when = _time_of_maximum(lax.stop_gradient(problem))
-    return _without_resets(lax.stop_gradient(when)[:, None], problem)[:, 0]
+    when, arrival = _maximum(lax.stop_gradient(problem))
+    times = _Events.of(problem).times
+    times = jnp.broadcast_to(times, (times.shape[0], *when.shape))
+    at = jnp.maximum(arrival, 0)[None]
+    moving = jnp.take_along_axis(times, at, axis=0, mode="promise_in_bounds")[0]
+    when = jnp.where(arrival >= 0, moving, lax.stop_gradient(when))
+    return _without_resets(when, problem)

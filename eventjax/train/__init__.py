@@ -3,13 +3,13 @@
 The loop never hides trouble. A step whose buffers were too small is not applied: the
 layer's capacity is doubled and the step is repeated. A step with a gradient that is not
 finite is skipped and counted. Both are in the log. Anything else that goes wrong is an
-error. The progress bar needs the extra `eventjax[train]`; the rest does not.
+error. A run that was interrupted goes on from its checkpoint as if nothing had happened.
+The progress bar and checkpoints need the extra `eventjax[train]`; the rest does not.
 """
 
 from ._capacity import grow as grow
 from ._fit import (
     evaluate as evaluate,
-    Failure as Failure,
     fit as fit,
     Fitted as Fitted,
 )
@@ -19,4 +19,5 @@ from ._records import (
     save_arrays as save_arrays,
     save_json as save_json,
 )
+from ._run import Failure as Failure
 from ._step import make_step as make_step, Report as Report

@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Sequence
 from typing import TypeVar
 
 import jax
@@ -29,17 +30,25 @@ def grow(model: _Model, needed: tuple[int | None, ...]) -> _Model:
             f"`needed` must have one entry for each of the model's {count} layers, got "
             f"{len(needed)}."
         )
-    left = iter(needed)
-
-    def enlarge(leaf):
-        if not _is_layer(leaf):
-            return leaf
-        capacity, wanted = leaf.capacity, next(left)
+    capacities = []
+    for layer, wanted in zip(layers(model), needed, strict=True):
+        capacity = layer.capacity
         while wanted is not None and capacity < wanted:
             capacity *= 2
-        return dataclasses.replace(leaf, capacity=capacity)
+        capacities.append(capacity)
+    return with_capacities(model, capacities)
 
-    return jax.tree.map(enlarge, model, is_leaf=_is_layer)
+
+def with_capacities(model: _Model, capacities: Sequence[int]) -> _Model:
+    """The same parameters with the given capacities, one for each layer."""
+    left = iter(capacities)
+
+    def change(leaf):
+        if not _is_layer(leaf):
+            return leaf
+        return dataclasses.replace(leaf, capacity=next(left))
+
+    return jax.tree.map(change, model, is_leaf=_is_layer)
 
 
 def layers(model: PyTree) -> list[Layer]:

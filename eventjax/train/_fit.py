@@ -5,23 +5,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from .._solution import RESULTS
-from ._capacity import grow, layers
+from ._checkpoint import Checkpoints
 from ._progress import Bar, Silent
-from ._records import MetricsLog
-from ._step import evaluate_batch, LossFn, make_step, Report
+from ._records import MetricsLog, PathLike
+from ._run import evaluate_all, Run
+from ._same_run import fingerprint
+from ._step import LossFn
 from ._tally import Tally
-
-
-class Failure(RuntimeError):
-    """Training or evaluation cannot go on; the message says where and why."""
 
 
 @runtime_checkable
@@ -66,6 +60,7 @@ def fit(
     saturation: float = 10.0,
     max_skipped: int = 10,
     log: MetricsLog | None = None,
+    checkpoints: PathLike | None = None,
     progress: bool = True,
     key: PRNGKeyArray,
 ) -> Fitted:
@@ -96,15 +91,22 @@ def fit(
     - `saturation`: a neuron that fires more often than this per sample, on average over
         an epoch, counts as saturated.
     - `max_skipped`: more skipped steps in a row than this are an error.
-    - `log`: where to write a line per epoch and event.
+    - `log`: where to write a line per epoch and event. A run that is resumed writes the
+        lines of the epochs before once more, so give it a new log.
+    - `checkpoints`: a folder for the state of this run after its last epoch, and the best
+        model so far. If it holds one, training goes on from there, and gives bit for bit
+        what it would have given without the interruption. More `epochs` than before may
+        be asked for. Functions (`loss_fn`, `optimiser`) cannot be compared: give the
+        same. Needs `eventjax[train]`.
     - `progress`: whether to show a progress bar and a line per epoch.
     - `key`: a `jax.random` key. Each step gets its own.
 
     **Returns:** a `Fitted`.
 
     **Raises:** `Failure` if a simulation fails otherwise than by a full buffer, if steps
-    are skipped again and again, or if validation gives a loss that is not finite.
-    `ValueError` for arguments that do not fit each other.
+    are skipped again and again, if validation gives a loss that is not finite, or if a
+    checkpoint is damaged. `ValueError` for arguments that do not fit each other, or a
+    checkpoint that is not of this run.
     """
     if epochs < 1:
         raise ValueError(f"`epochs` must be at least 1, got {epochs}.")
@@ -114,37 +116,43 @@ def fit(
             "data cannot stand in for them."
         )
     bar = Bar(epochs, len(batches)) if progress else Silent()
-    run = _Run(model, loss_fn, optimiser, trainable, max_skipped, log, bar)
-    history, best = [], None
+    run = Run(model, loss_fn, optimiser, trainable, max_skipped, log, bar)
+    store = None
+    if checkpoints is not None:
+        rules = {"select_best": select_best, "saturation": saturation}
+        rules["validation"] = "none" if validation is None else "given"
+        mark = fingerprint(model, batches, trainable, learning_rate, key, **rules)
+        store = Checkpoints(checkpoints, mark)
     with bar:
-        for epoch in range(1, epochs + 1):
+        if store is not None:
+            store.restore(run, epochs)
+        for epoch in range(run.notes.epoch + 1, epochs + 1):
             start, tally = time.perf_counter(), Tally(saturation)
-            skipped = run.skipped
+            skipped = run.notes.skipped
             for batch in batches.epoch(epoch - 1):
                 report = run.step(batch, key)
                 if report is not None:
                     tally.add(report)
-            row = {"epoch": epoch, "step": run.steps}
+            row = {"epoch": epoch, "step": run.notes.step}
             row |= {f"train_{name}": value for name, value in tally.means().items()}
             if validation is not None:
                 means = run.evaluate(validation())
                 row |= {f"validation_{name}": value for name, value in means.items()}
             row |= tally.activity()
             if learning_rate is not None:
-                row["learning_rate"] = float(learning_rate(run.steps - run.skipped - 1))
-            row["skipped"] = run.skipped - skipped
+                applied = run.notes.step - run.notes.skipped
+                row["learning_rate"] = float(learning_rate(applied - 1))
+            row["skipped"] = run.notes.skipped - skipped
             row["seconds"] = time.perf_counter() - start
-            history.append(row)
-            run.log("epoch", **row)
-            bar.epoch(row)
-            if select_best is not None:
-                value = row[f"validation_{select_best}"]
-                if best is None or value > best[0]:
-                    best = value, epoch, _copy(run.model)
-    if best is None:
+            value = None if select_best is None else row[f"validation_{select_best}"]
+            run.end_epoch(row, value)
+            if store is not None:
+                store.save(run)
+    history = run.notes.history
+    if run.best is None:
         return Fitted(run.model, epochs, "last epoch", history)
     rule = f"highest validation {select_best}, earliest epoch if several"
-    return Fitted(best[2], best[1], rule, history)
+    return Fitted(run.best, run.notes.best_epoch, rule, history)
 
 
 def evaluate(
@@ -165,122 +173,4 @@ def evaluate(
     **Raises:** `Failure` if a simulation fails otherwise than by a full buffer, or a loss
     is not finite.
     """
-    return _evaluate(model, loss_fn, batches, lambda event, **values: None)[0]
-
-
-class _Run:
-    """The model, its optimiser's state, and what is remembered from step to step."""
-
-    def __init__(self, model, loss_fn, optimiser, trainable, max_skipped, log, bar):
-        # The step donates its arguments, and the caller's model is not ours to give.
-        self.model = _copy(model)
-        self.opt_state = _copy(optimiser.init(eqx.filter(model, trainable)))
-        self.steps = 0
-        self.skipped = 0
-        self._skipped_in_a_row = 0
-        self._loss_fn = loss_fn
-        self._optimiser = optimiser
-        self._trainable = trainable
-        self._max_skipped = max_skipped
-        self._step = make_step(loss_fn, optimiser, trainable)
-        self._log = log
-        self._bar = bar
-
-    def step(self, batch, key) -> Report | None:
-        """One step; `None` if it was skipped."""
-        self.steps += 1
-        key = jr.fold_in(key, self.steps)
-        report = self._try(batch, key)
-        while bool(report.overfull):
-            self._adopt(_enlarged(self.model, report, self.log))
-            report = self._try(batch, key)
-        if not bool(report.simulated):
-            raise Failure(f"Step {self.steps}: {_what_failed(report)}")
-        if bool(report.finite):
-            self._skipped_in_a_row = 0
-            self._bar.step(float(report.metrics["loss"]) / int(report.samples))
-            return report
-        self.skipped += 1
-        self._skipped_in_a_row += 1
-        self.log("skipped", reason="loss or gradient not finite")
-        if self._skipped_in_a_row > self._max_skipped:
-            raise Failure(
-                f"Step {self.steps}: the loss or a gradient was not finite in "
-                f"{self._skipped_in_a_row} steps in a row. Neurons may only just touch "
-                "the threshold, where the exact gradient has no bound, or the loss may "
-                "not be defined for what they do; a smaller learning rate may help."
-            )
-        return None
-
-    def evaluate(self, batches) -> dict[str, float]:
-        means, grown = _evaluate(self.model, self._loss_fn, batches, self.log)
-        self._adopt(grown)
-        return means
-
-    def log(self, event: str, **values: Any) -> None:
-        if event != "epoch":
-            values = {"step": self.steps, **values}
-            self._bar.note(
-                f"{event}: " + ", ".join(f"{k} {v}" for k, v in values.items())
-            )
-        if self._log is not None:
-            self._log.write(event, **values)
-
-    def _try(self, batch, key) -> Report:
-        report, self.model, self.opt_state = self._step(
-            (batch, key), self.model, self.opt_state
-        )
-        return report
-
-    def _adopt(self, grown: PyTree) -> None:
-        """Go on with a model of larger capacities. The optimiser's state has the model's
-        structure inside it, capacities included, so it is given the new one."""
-        structure = jax.eval_shape(
-            self._optimiser.init, eqx.filter(grown, self._trainable)
-        )
-        self.model = grown
-        self.opt_state = jax.tree.unflatten(
-            jax.tree.structure(structure), jax.tree.leaves(self.opt_state)
-        )
-
-
-def _evaluate(model, loss_fn, batches, log) -> tuple[dict[str, float], PyTree]:
-    """Mean metrics, and the model with the capacities that were needed."""
-    tally = Tally(saturation=float("inf"))
-    for number, (batch, is_real) in enumerate(batches):
-        report = evaluate_batch(loss_fn, model, batch, is_real)
-        while bool(report.overfull):
-            model = _enlarged(model, report, log)
-            report = evaluate_batch(loss_fn, model, batch, is_real)
-        if not bool(report.simulated):
-            raise Failure(f"Evaluation, batch {number}: {_what_failed(report)}")
-        if not bool(report.finite):
-            raise Failure(f"Evaluation, batch {number}: a loss is not finite.")
-        tally.add(report)
-    return tally.means(), model
-
-
-def _enlarged(model: PyTree, report: Report, log: Callable) -> PyTree:
-    needed = tuple(None if n is None else int(n) for n in report.needed)
-    grown = grow(model, needed)
-    before = [layer.capacity for layer in layers(model)]
-    after = [layer.capacity for layer in layers(grown)]
-    if before == after:
-        raise Failure(
-            f"A buffer is full, but the layers' capacities {before} are enough for the "
-            f"spikes counted, {list(needed)}."
-        )
-    log("capacity_doubled", needed=list(needed), before=before, after=after)
-    return grown
-
-
-def _what_failed(report: Report) -> str:
-    """The message of the first sample that failed, and how many did."""
-    bad = np.atleast_1d(np.asarray(report.result != RESULTS.successful))
-    first = int(np.argmax(bad))
-    item = jax.tree.map(lambda x: jnp.reshape(x, -1)[first], report.result)
-    return f"{RESULTS[item]} ({bad.sum()} of {bad.size} samples, the first is {first}.)"
-
-
-def _copy(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jnp.copy(x) if eqx.is_array(x) else x, tree)
+    return evaluate_all(model, loss_fn, batches, lambda event, **values: None)[0]

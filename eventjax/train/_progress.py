@@ -12,6 +12,9 @@ class Silent:
     def __exit__(self, *_: Any) -> None:
         pass
 
+    def go_on_after(self, epoch: int) -> None:
+        pass
+
     def step(self, loss: float) -> None:
         pass
 
@@ -40,6 +43,7 @@ class Bar:
                 "`progress=False`."
             ) from error
         self._epochs = epochs
+        self._steps = steps
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -58,6 +62,9 @@ class Bar:
 
     def __exit__(self, *_: Any) -> None:
         self._progress.stop()
+
+    def go_on_after(self, epoch: int) -> None:
+        self._progress.update(self._task, completed=epoch * self._steps)
 
     def step(self, loss: float) -> None:
         self._progress.update(self._task, advance=1, loss=loss)

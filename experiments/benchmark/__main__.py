@@ -1,12 +1,14 @@
 """Measures eventjax, and other libraries beside it, on one workload.
 
     python -m experiments.benchmark W1 --peers
+    python -m experiments.benchmark W3 --peers
+    python -m experiments.benchmark WD --peers
 
 All libraries get the same weights and input spikes from one file, and run one after
 the other, each in a process and an environment of its own. One gradient step is the
 value and the gradient of the loss with respect to all weights, without an optimiser;
 times are medians after compilation and warm-up. See `_measure.py` for the method,
-`workloads.py` for the workload and `peers/` for how each library is used.
+`workloads.py` for the workloads and `peers/` for how each library is used.
 """
 
 import dataclasses
@@ -34,7 +36,7 @@ OURS = "eventjax"
 class Benchmark:
     """Measure speed and memory of eventjax, alone or beside other libraries."""
 
-    workload: tyro.conf.Positional[Literal["W1"]] = "W1"
+    workload: tyro.conf.Positional[Literal["W1", "W3", "WD"]] = "W1"
     """Which workload."""
     peers: bool = False
     """Measure the other libraries too; `make peers` installs them."""
@@ -51,31 +53,38 @@ def run(library: str, file: pathlib.Path, spec, platform: str) -> list[dict]:
     blank = {"library": library, "workload": type(spec).__name__, "batch": spec.batch}
     keys = ("fwd_ms", "grad_ms", "compile_s", "peak_mb", "spikes")
     blank |= dict.fromkeys(keys)
-    interpreter, module = sys.executable, "experiments.benchmark.ours"
+    interpreter = sys.executable
     if library != OURS:
         if not make_peers.is_made(library):
             note = "not measured: run `make peers` to install it"
             return [blank | {"note": note, "failed": True}]
         interpreter = str(make_peers.python(library))
-        module = f"experiments.benchmark.peers.{library}"
     done = subprocess.run(
-        [interpreter, "-m", module, str(file)],
+        [
+            interpreter,
+            "-m",
+            f"experiments.benchmark.{spec.scripts[library]}",
+            str(file),
+        ],
         cwd=ROOT,
         env=os.environ | {"JAX_PLATFORMS": platform},
         capture_output=True,
         text=True,
     )
+    rows = [json.loads(x) for x in done.stdout.splitlines() if x.startswith("{")]
     if done.returncode != 0:
         print(done.stderr, file=sys.stderr)
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         errors = [x for x in lines if x.partition(":")[0].endswith("Error")]
-        return [blank | {"note": f"failed: {(errors or lines)[-1]}", "failed": True}]
-    lines = [x for x in done.stdout.splitlines() if x.startswith("{")]
-    return [json.loads(line) for line in lines]
+        rows.append(
+            blank | {"note": f"failed: {(errors or lines)[-1]}", "failed": True}
+        )
+    return rows
 
 
 def table(rows: list[dict], exact_spikes: float) -> Table:
-    """The rows as a table; "x" is the gradient step as a multiple of eventjax's."""
+    """The rows as a table; "x" is the gradient step as a multiple of eventjax's, of that
+    row of ours which runs the same network."""
     out = Table(
         title=f"{rows[0]['workload']}, batch {rows[0]['batch']}",
         caption=f"hidden spikes per sample, exactly: {exact_spikes:.1f}",
@@ -84,12 +93,13 @@ def table(rows: list[dict], exact_spikes: float) -> Table:
     for name in (*columns, "MB", "spikes", "note"):
         is_text = name in ("library", "note")
         out.add_column(name, justify="left" if is_text else "right")
-    ours = next((x["grad_ms"] for x in rows if x["library"] == OURS), None)
+    times = {row["library"]: row["grad_ms"] for row in rows}
 
     def number(x, digits=1):
         return "-" if x is None else f"{x:.{digits}f}"
 
     for row in rows:
+        ours = times.get(row.get("beside", OURS))
         ratio = row["grad_ms"] / ours if row["grad_ms"] and ours else None
         out.add_row(
             row["library"],
@@ -137,7 +147,7 @@ def main(config: Benchmark) -> int:
         file = pathlib.Path(folder) / "workload.npz"
         workloads.save(spec, file)
         exact_spikes = workloads.load(file)[1]["hidden_spikes"].mean()
-        for library in (OURS, *(make_peers.PINS if config.peers else ())):
+        for library in spec.scripts if config.peers else (OURS,):
             with console.status(f"measuring {library} ..."):
                 new = run(library, file, spec, config.platform)
             rows += new

@@ -19,7 +19,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -72,11 +72,28 @@ def measure(function: Callable, *args, seconds: float = 5.0) -> tuple[Timing, An
     ), out
 
 
-def first_spike_error(times, expected) -> float:
-    """Median distance in ms between first spike times, where both are finite."""
+def median_error(times, expected) -> float:
+    """Median distance in ms between spike times, where both are finite."""
     times, expected = np.asarray(times), np.asarray(expected)
     both = np.isfinite(times) & np.isfinite(expected)
     return float(np.median(np.abs(times - expected)[both])) if both.any() else np.nan
+
+
+def spike_errors(times, expected) -> dict[str, float]:
+    """Distances in ms between the spike times of each neuron, `[..., spikes]`, in order
+    and filled up with `inf`, where both have a spike; and the share of spikes of which
+    there are too many or too few."""
+    times, expected = np.asarray(times), np.asarray(expected)
+    counts = [np.isfinite(x).sum(axis=-1) for x in (times, expected)]
+    width = min(times.shape[-1], expected.shape[-1])
+    times, expected = times[..., :width], expected[..., :width]
+    both = np.isfinite(times) & np.isfinite(expected)
+    errors = np.abs(times[both] - expected[both])
+    return {
+        "spike_error_ms": float(np.median(errors)),
+        "largest_spike_error_ms": float(errors.max()),
+        "wrong_spikes": float(np.abs(counts[0] - counts[1]).sum() / counts[1].sum()),
+    }
 
 
 def row(
@@ -131,11 +148,11 @@ def machine() -> dict[str, str | int]:
     return {"cpu": model, "cores": cores, "device": jax.devices()[0].device_kind}
 
 
-def script(rows: Callable[[Any, dict], list[dict]], load: Callable) -> None:
+def script(rows: Callable[[Any, dict], Iterable[dict]], load: Callable) -> None:
     """Body of a library's script: read the `.npz` on the command line, print rows.
 
-    Each row goes to standard output as one JSON line; logs of the libraries go to
-    standard error.
+    Each row goes to standard output as one JSON line as soon as it is there; logs of the
+    libraries go to standard error.
     """
     spec, data = load(pathlib.Path(sys.argv[1]))
     for line in rows(spec, data):

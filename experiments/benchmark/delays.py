@@ -98,7 +98,9 @@ def measure(config: Delays) -> list[dict]:
                 "delays": kind,
                 "grad_fastest_ms": round(min(times[kind][3:]), 3),
                 "grad_ms": round(float(np.median(times[kind][3:])), 3),
-                "times_axonal": round(min(times[kind][3:]) / min(times["axonal"][3:]), 2),
+                "times_axonal": round(
+                    min(times[kind][3:]) / min(times["axonal"][3:]), 2
+                ),
                 "compile_s": round(compile_s, 1),
                 "peak_mb": round(step.memory_analysis().temp_size_in_bytes / 1e6, 3),
                 "spikes": [round(float(x.mean()), 2) for x in counts],

@@ -1,48 +1,201 @@
 """The benchmark's workloads: weights, inputs and exact answers as NumPy arrays.
 
 A workload is made once from a seed, saved to one `.npz` file and handed to every
-library, so that all of them get the same weights and the same input spikes. The
-exact spike counts and first spike times stored with it come from
-[`exact_layer`][], an event-driven float64 solution that shares no code with any of
-the libraries measured.
+library, so that all of them get the same weights and the same input spikes. The exact
+answers stored with it come from `exact.py`.
 
 Times are in ms, voltages are in units of the threshold.
 """
 
 import dataclasses
+import json
 import pathlib
+from typing import ClassVar
 
 import numpy as np
 
+from experiments.benchmark import exact
+
 
 @dataclasses.dataclass(frozen=True)
-class W1:
+class Workload:
+    """What all workloads have: the neurons, and the scripts that run them."""
+
+    tau_mem: float = 20.0  # ms
+    tau_syn: float = 5.0  # ms
+    threshold: float = 1.0
+    v_reset: float = 0.0
+    tau0: float = 0.5  # ms, of the loss over first spikes
+    seed: int = 0
+    scripts: ClassVar[dict[str, str]]  # module by library; ours is the first
+
+    @property
+    def physics(self) -> dict[str, float]:
+        """The arguments of `exact_layer` that the workload gives."""
+        names = ("tau_mem", "tau_syn", "threshold", "v_reset", "t1")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoLayers(Workload):
+    """A hidden layer and outputs, which spike or do not."""
+
+    def answers(self, data: dict) -> dict:
+        """Exact spike counts per sample, first spike times of outputs that spike, and the
+        largest voltages of outputs that do not."""
+        inputs = data["times"].astype(np.float64), data["sources"]
+        hidden = exact.exact_layer(*inputs, data["w_hidden"], **self.physics)
+        output = exact.exact_layer(*hidden, data["w_out"], **self.physics)
+        voltages = exact.exact_max_voltages(*hidden, data["w_out"], **self.physics)
+        return {
+            "hidden_spikes": np.isfinite(hidden[0]).sum(axis=1),
+            "output_spikes": np.isfinite(output[0]).sum(axis=1),
+            "first_spikes": exact.by_neuron(*output, self.num_outputs)[..., 0],
+            "max_voltages": voltages,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class W1(TwoLayers):
     """Yin-Yang: 5 input spikes, 120 hidden LIF neurons, 3 output LIF neurons.
 
-    tau_mem dV/dt = -V + I, tau_syn dI/dt = -I, an arriving spike adds its weight to
-    I, a neuron whose V reaches the threshold spikes and is reset. Inputs are a bias
-    spike at 0 ms and spikes at `t_late` times x, y, 1 - x and 1 - y. Initial weights
-    follow Wunderlich and Pehle (2021), N(1.5, 0.78) and N(0.93, 0.1); the hidden ones
-    are multiplied by `hidden_scale`, so that a sample has about 100 hidden spikes.
-    The loss is the cross-entropy over first output spike times, -log softmax(-t/tau0).
+    Inputs are a bias spike at 0 ms and spikes at `t_late` times x, y, 1 - x and 1 - y.
+    Initial weights follow Wunderlich and Pehle (2021), N(1.5, 0.78) and N(0.93, 0.1);
+    the hidden ones are multiplied by `hidden_scale`, so that a sample has about 100
+    hidden spikes. The loss is the cross-entropy over first output spike times,
+    -log softmax(-t/tau0).
     """
 
     batch: int = 150
     num_inputs: int = 5
     num_hidden: int = 120
     num_outputs: int = 3
-    tau_mem: float = 20.0  # ms
-    tau_syn: float = 5.0  # ms
-    threshold: float = 1.0
-    v_reset: float = 0.0
+    spiking_outputs: bool = True
     t_late: float = 30.0  # ms
     t1: float = 60.0  # ms
-    tau0: float = 0.5  # ms, of the loss
     hidden_scale: float = 1.28
-    seed: int = 0
+    scripts: ClassVar[dict[str, str]] = {
+        "eventjax": "ours",
+        "jaxsnn": "peers.jaxsnn",
+        "eventax": "peers.eventax",
+        "spyx": "peers.spyx",
+    }
+
+    def arrays(self, rng: np.random.Generator) -> dict:
+        """Weights, inputs and labels."""
+        points, labels = yin_yang(self.batch, rng)
+        bias = np.zeros((self.batch, 1))
+        times = self.t_late * np.concatenate([points, 1 - points, bias], axis=1)
+        order = np.argsort(times, axis=1, kind="stable")
+        hidden_shape = (self.num_inputs, self.num_hidden)
+        return {
+            "times": np.take_along_axis(times, order, axis=1),
+            "sources": order,
+            "labels": labels,
+            "w_hidden": self.hidden_scale * rng.normal(1.5, 0.78, hidden_shape),
+            "w_out": rng.normal(0.93, 0.1, (self.num_hidden, self.num_outputs)),
+        }
 
 
-WORKLOADS = {"W1": W1}
+@dataclasses.dataclass(frozen=True)
+class W3(TwoLayers):
+    """Latency MNIST at the start of training: 784 inputs, 350 hidden LIF neurons, 10
+    outputs that are leaky integrators.
+
+    Weights follow Wunderlich and Pehle (2021), N(0.078, 0.045) and N(0.2, 0.37), and so
+    does the loss, the cross-entropy over the largest output voltages. Pixels are made up
+    in MNIST's likeness: 150 of a sample are bright, most of them in the middle and often
+    the same ones within a class; two fifths are as bright as can be and spike within 0.3
+    ms, the others spike at any time up to 20 ms, in 1/255 of which times are rounded.
+
+    With `spiking_outputs` the outputs are LIF neurons, the loss is that of W1: for
+    libraries that have no other outputs.
+    """
+
+    batch: int = 50
+    num_inputs: int = 784
+    num_active: int = 150
+    num_hidden: int = 350
+    num_outputs: int = 10
+    spiking_outputs: bool = False
+    t_dark: float = 20.0  # ms, when a pixel that is just not dark spikes
+    t1: float = 40.0  # ms
+    scripts: ClassVar[dict[str, str]] = {
+        "eventjax": "ours",
+        "jaxsnn": "peers.jaxsnn",
+        "spyx": "peers.spyx",
+    }
+
+    def arrays(self, rng: np.random.Generator) -> dict:
+        """Weights, inputs and labels."""
+        labels = np.arange(self.batch) % self.num_outputs
+        side = round(self.num_inputs**0.5)
+        x = np.arange(self.num_inputs) % side - (side - 1) / 2
+        y = np.arange(self.num_inputs) // side - (side - 1) / 2
+        likely = -(x**2 + y**2) / 40 + rng.normal(
+            0, 2, (self.num_outputs, self.num_inputs)
+        )
+        size = (self.batch, self.num_inputs)
+        chance = likely[labels] + rng.gumbel(size=size)
+        sources = np.sort(np.argsort(-chance, axis=1)[:, : self.num_active], axis=1)
+        lowest = np.where(rng.uniform(size=sources.shape) < 0.4, 252, 1)
+        level = rng.integers(lowest, 256)
+        times = self.t_dark * (1 - level / 255)
+        order = np.argsort(times, axis=1, kind="stable")
+        hidden_shape = (self.num_inputs, self.num_hidden)
+        return {
+            "times": np.take_along_axis(times, order, axis=1),
+            "sources": np.take_along_axis(sources, order, axis=1),
+            "labels": labels,
+            "w_hidden": rng.normal(0.078, 0.045, hidden_shape),
+            "w_out": rng.normal(0.2, 0.37, (self.num_hidden, self.num_outputs)),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class WD(Workload):
+    """Event detection: 64 LIF neurons that reach each other without delay.
+
+    For libraries that integrate an ODE from event to event, whatever the neuron: nothing
+    of this workload needs a closed form. Each of 24 inputs spikes once within 20 ms.
+    Weights N(0.4, 0.5) and N(0, 0.2), none from a neuron to itself, give each sample
+    some 70 spikes. The loss is the sum of (t / t1)^2 over all spikes, divided by the
+    number of neurons; its gradient is with respect to input and recurrent weights.
+    """
+
+    batch: int = 8
+    num_inputs: int = 24
+    num_hidden: int = 64
+    t_late: float = 20.0  # ms, by when all inputs have spiked
+    t1: float = 30.0  # ms
+    scripts: ClassVar[dict[str, str]] = {
+        "eventjax": "ours_recurrent",
+        "eventax": "peers.eventax_recurrent",
+    }
+
+    def arrays(self, rng: np.random.Generator) -> dict:
+        """Weights and inputs."""
+        size = (self.batch, self.num_inputs)
+        w_recurrent = rng.normal(0.0, 0.2, (self.num_hidden, self.num_hidden))
+        return {
+            "times": np.sort(rng.uniform(0, self.t_late, size), axis=1),
+            "sources": rng.permuted(np.indices(size)[1], axis=1),
+            "w_hidden": rng.normal(0.4, 0.5, (self.num_inputs, self.num_hidden)),
+            "w_recurrent": np.where(np.eye(self.num_hidden), 0.0, w_recurrent),
+        }
+
+    def answers(self, data: dict) -> dict:
+        """All spike times by neuron, `[batch, neurons, spikes]`, and counts."""
+        inputs = data["times"].astype(np.float64), data["sources"]
+        weights = data["w_hidden"], data["w_recurrent"]
+        spikes = exact.exact_layer(*inputs, *weights, **self.physics)
+        return {
+            "hidden_spikes": np.isfinite(spikes[0]).sum(axis=1),
+            "spike_times": exact.by_neuron(*spikes, self.num_hidden),
+        }
+
+
+WORKLOADS = {"W1": W1, "W3": W3, "WD": WD}
 
 
 def yin_yang(num_samples: int, rng: np.random.Generator):
@@ -67,129 +220,35 @@ def yin_yang(num_samples: int, rng: np.random.Generator):
     return points[chosen], labels
 
 
-def exact_layer(times, sources, weight, *, tau_mem, tau_syn, threshold, v_reset, t1):
-    """All spikes of a layer of LIF neurons, in float64, each solved by bisection.
-
-    Between two arrivals V(s) = (v + c i) exp(-s/tau_mem) - c i exp(-s/tau_syn), with
-    c = tau_syn / (tau_mem - tau_syn), has at most one maximum. V reaches the threshold
-    before it or not at all, so the first crossing is bracketed and cannot be missed.
-
-    **Arguments:**
-
-    - `times`, `sources`: input spikes, `[batch, events]`, sorted, `inf` where empty.
-    - `weight`: `[inputs, neurons]`.
-
-    **Returns:** `(times, sources)` of the layer's spikes in the same form.
-    """
-    weight = np.asarray(weight, np.float64)
-    batch, num_neurons = times.shape[0], weight.shape[1]
-    c = tau_syn / (tau_mem - tau_syn)
-    rate = 1 / tau_syn - 1 / tau_mem
-    v, i = np.zeros((2, batch, num_neurons))
-
-    def voltage(s, v, i):
-        return (v + c * i) * np.exp(-s / tau_mem) - c * i * np.exp(-s / tau_syn)
-
-    start = np.zeros(batch)
-    ends = np.concatenate([np.minimum(times, t1), np.full((batch, 1), t1)], axis=1)
-    found = []
-    for k in range(ends.shape[1]):
-        offset = np.zeros((batch, num_neurons))  # the neuron's place in the segment
-        length = np.broadcast_to((ends[:, k] - start)[:, None], offset.shape)
-        open_ = np.ones_like(offset, bool)
-        while open_.any():
-            rest = length - offset
-            with np.errstate(divide="ignore", invalid="ignore"):
-                peak = -np.log((v + c * i) * tau_syn / (c * i * tau_mem)) / rate
-            peak = np.where((i > v) & (i > 0) & (v + c * i > 0), peak, 0.0)
-            high = np.minimum(peak, rest)
-            open_ &= (high > 0) & (voltage(high, v, i) >= threshold)
-            where = np.nonzero(open_)
-            lo, hi = np.zeros(len(where[0])), high[where]
-            for _ in range(60):
-                mid = (lo + hi) / 2
-                above = voltage(mid, v[where], i[where]) >= threshold
-                lo, hi = np.where(above, lo, mid), np.where(above, mid, hi)
-            offset[where] += hi
-            found.append((where[0], start[where[0]] + offset[where], where[1]))
-            i[where] *= np.exp(-hi / tau_syn)
-            v[where] = v_reset
-        rest = length - offset
-        v, i = voltage(rest, v, i), i * np.exp(-rest / tau_syn)
-        if k < times.shape[1]:
-            arrived = np.isfinite(times[:, k]) & (times[:, k] < t1)
-            i += np.where(arrived[:, None], weight[sources[:, k]], 0.0)
-        start = ends[:, k]
-    return _pack(batch, *(np.concatenate(x) for x in zip(*found, strict=True)))
-
-
-def _pack(batch, samples, times, neurons):
-    """Lists of (sample, time, neuron) to sorted, padded `[batch, events]` arrays."""
-    width = max(1, np.bincount(samples, minlength=batch).max())
-    out_times = np.full((batch, width), np.inf)
-    out_sources = np.zeros((batch, width), np.int32)
-    for b in range(batch):
-        mine = np.nonzero(samples == b)[0]
-        mine = mine[np.argsort(times[mine], kind="stable")]
-        out_times[b, : len(mine)] = times[mine]
-        out_sources[b, : len(mine)] = neurons[mine]
-    return out_times, out_sources
-
-
-def first_spike_times(times, sources, num_neurons):
-    """The first spike time in ms of each neuron, `[batch, num_neurons]`, or `inf`."""
-    return np.stack(
-        [np.where(sources == n, times, np.inf).min(axis=1) for n in range(num_neurons)],
-        axis=1,
-    )
-
-
-def physics(spec: W1) -> dict[str, float]:
-    """The arguments of [`exact_layer`][] that `spec` gives."""
-    names = ("tau_mem", "tau_syn", "threshold", "v_reset", "t1")
-    return {name: getattr(spec, name) for name in names}
-
-
-def exact(spec: W1, data: dict) -> dict:
-    """Exact spike counts per sample and first output spike times of a workload."""
-    inputs = data["times"].astype(np.float64), data["sources"]
-    hidden = exact_layer(*inputs, data["w_hidden"], **physics(spec))
-    output = exact_layer(*hidden, data["w_out"], **physics(spec))
-    return {
-        "hidden_spikes": np.isfinite(hidden[0]).sum(axis=1),
-        "output_spikes": np.isfinite(output[0]).sum(axis=1),
-        "first_spikes": first_spike_times(*output, spec.num_outputs),
-    }
-
-
-def make(spec: W1) -> dict:
+def make(spec) -> dict:
     """Weights, inputs, labels and exact answers of a workload as NumPy arrays."""
-    rng = np.random.default_rng(spec.seed)
-    points, labels = yin_yang(spec.batch, rng)
-    bias = np.zeros((spec.batch, 1))
-    times = spec.t_late * np.concatenate([points, 1 - points, bias], axis=1)
-    order = np.argsort(times, axis=1, kind="stable")
-    hidden_shape = (spec.num_inputs, spec.num_hidden)
-    w_hidden = spec.hidden_scale * rng.normal(1.5, 0.78, hidden_shape)
-    w_out = rng.normal(0.93, 0.1, (spec.num_hidden, spec.num_outputs))
-    data = {
-        "times": np.take_along_axis(times, order, axis=1).astype(np.float32),
-        "sources": order.astype(np.int32),
-        "labels": labels.astype(np.int32),
-        "w_hidden": w_hidden.astype(np.float32),
-        "w_out": w_out.astype(np.float32),
-    }
-    return data | exact(spec, data)
+    data = spec.arrays(np.random.default_rng(spec.seed))
+    # The answers are those for the numbers that the libraries get.
+    narrow = {np.dtype(float): np.float32, np.dtype(int): np.int32}
+    data = {name: x.astype(narrow[x.dtype]) for name, x in data.items()}
+    return data | spec.answers(data)
 
 
-def save(spec: W1, path: pathlib.Path):
+def save(spec, path: pathlib.Path):
     """Write a workload to an `.npz` file: its arrays and every number of `spec`."""
-    np.savez(path, **make(spec), **dataclasses.asdict(spec))
+    text = json.dumps([type(spec).__name__, dataclasses.asdict(spec)])
+    np.savez(path, **make(spec), spec=text)
 
 
-def load(path: pathlib.Path) -> tuple[W1, dict]:
-    """Read what [`save`][] wrote."""
+def load(path: pathlib.Path) -> tuple:
+    """Read what [`save`][] wrote: the workload and its arrays."""
     with np.load(path) as file:
         arrays = dict(file)
-    names = [field.name for field in dataclasses.fields(W1)]
-    return W1(**{name: arrays.pop(name).item() for name in names}), arrays
+    name, numbers = json.loads(arrays.pop("spec").item())
+    return WORKLOADS[name](**numbers), arrays
+
+
+def scale_until(count, wanted: float, low=0.05, high=5.0) -> float:
+    """The factor between `low` and `high` with `count(factor)` within 0.5 %."""
+    for _ in range(30):
+        factor = (low + high) / 2
+        found = count(factor)
+        if abs(found / wanted - 1) < 0.005:
+            break
+        low, high = (factor, high) if found < wanted else (low, factor)
+    return factor

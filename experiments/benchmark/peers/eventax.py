@@ -118,7 +118,7 @@ def measure(setting: Setting, spec, data) -> dict:
         spikes=spikes,
         spikes_to_t1=spikes_to_t1,
         loss=float(value),
-        first_spike_error_ms=_measure.first_spike_error(times, data["first_spikes"]),
+        first_spike_error_ms=_measure.median_error(times, data["first_spikes"]),
         note=note,
         versions=_measure.versions("eventax", "diffrax", "equinox"),
     )
