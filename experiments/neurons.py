@@ -31,13 +31,15 @@ class Recipe:
     make: Callable[[int], Any]
     solver: Any = ej.ClosedForm()
     adjoint: Any = ej.Eventprop()
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
+    hidden: int = 60
+    epochs: int = 15
 
 
 DIFFRAX = dict(solver=ej.DiffraxEvent(rtol=1e-4, atol=1e-4, max_steps=1024))
-GRID = dict(solver=ej.Clocked(0.5), adjoint=ej.Surrogate(), learning_rate=1e-2)
+GRID = dict(solver=ej.Clocked(0.5), adjoint=ej.Surrogate(), hidden=100, epochs=30)
 RECIPES = {
-    "LIF": Recipe(lambda n: ej.LIF(n)),
+    "LIF": Recipe(lambda n: ej.LIF(n), hidden=100, epochs=30),
     "ALIF": Recipe(lambda n: ej.ALIF(n)),
     "Refractory": Recipe(lambda n: ej.Refractory(ej.LIF(n), 3.0)),
     "DeltaQIF": Recipe(lambda n: ej.DeltaQIF(n)),
@@ -56,10 +58,10 @@ class Settings:
     neuron: Literal["all", *RECIPES] = "all"  # pyright: ignore
     again: bool = False  # also train what is stored already
     seed: int = 0
-    hidden: int = 60
-    epochs: int = 12
+    hidden: int | None = None  # by default as in `RECIPES`, as `epochs`
+    epochs: int | None = None
     batch: int = 50
-    decay: float = 0.85  # of the learning rate, per epoch
+    last_rate: float = 0.02  # of the learning rate, at the end
     spikes_per_neuron: float = 1.0  # at the start
     t1: float = 50.0
     train_size: int = 5000
@@ -69,7 +71,7 @@ class Settings:
 def make_network(settings: Settings, recipe: Recipe, spikes: ej.Spikes) -> ej.Network:
     """Weights are scaled until the hidden neurons fire as often as asked for."""
     k1, k2 = jr.split(jr.fold_in(jr.key(settings.seed), 0))
-    hidden = settings.hidden
+    hidden = recipe.hidden
     layer = ej.Layer(
         ej.Dense(5, hidden, mean=1.0, std=0.6, key=k1),
         recipe.make(hidden),
@@ -112,6 +114,10 @@ def run(
 ) -> dict[str, Any]:
     """Train one kind of neuron. The best epoch of the validation data is tested."""
     recipe = RECIPES[settings.neuron]
+    given = {"hidden": settings.hidden, "epochs": settings.epochs}
+    given = {name: x for name, x in given.items() if x is not None}
+    recipe = dataclasses.replace(recipe, **given)
+    settings = dataclasses.replace(settings, hidden=recipe.hidden, epochs=recipe.epochs)
     folder = settings.output / settings.neuron / f"seed{settings.seed}"
     record = Record(folder, settings, resume=resume)
     train, validation, test = (
@@ -122,8 +128,9 @@ def run(
         )
     )
     batches = ej.data.Batches(train, settings.batch, seed=settings.seed, drop_last=True)
-    rate = optax.exponential_decay(
-        recipe.learning_rate, len(batches), settings.decay, staircase=True
+    steps = recipe.epochs * len(batches)
+    rate = optax.cosine_decay_schedule(
+        recipe.learning_rate, steps, alpha=settings.last_rate
     )
     few = spikes_of({name: x[:50] for name, x in train.items()})
     loss_fn = make_loss(settings, recipe)
@@ -134,7 +141,7 @@ def run(
             loss_fn,
             batches,
             optax.adam(rate),
-            epochs=settings.epochs,
+            epochs=recipe.epochs,
             validation=lambda: padded(validation),
             select_best="accuracy",
             learning_rate=rate,

@@ -394,7 +394,7 @@ def test_voltages(kind, spiking):
     assert np.ptp(got.voltages[0]) > 0.5
     if not spiking:
         highest = np.asarray(want.max_voltages)
-        np.testing.assert_allclose(got.max_voltages, highest, atol=1e-10)
+        np.testing.assert_allclose(np.asarray(got.max_voltages), highest, atol=1e-10)
         assert np.all(got.max_voltages >= np.max(got.voltages[0], axis=1))
 
 

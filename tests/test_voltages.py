@@ -119,6 +119,7 @@ def draw_integrators():
 def test_largest_voltage():
     top, v = eqx.filter_jit(largest)(draw_integrators())
     highest = np.asarray(np.max(v, axis=1))
+    top = np.asarray(top)
     assert np.all(top >= highest - 1e-12)
     np.testing.assert_allclose(top, highest, atol=1e-3)
     np.testing.assert_allclose(top[0], 50.0)
