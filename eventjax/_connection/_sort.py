@@ -10,15 +10,15 @@ LONG = 512  # a displacement from which on sorting is faster than counting, on C
 
 
 def _displacement(times: Float[Array, "events batch lanes"]) -> Int[Array, ""]:
-    """How many places apart two events can be at most that are not in order. Lanes of a
-    sample are taken together: what is in order in all of them at least."""
+    """How many places apart two events can be at most that are not in order; no more than
+    `LONG + 1`. All lanes of a sample are taken together."""
     low = lax.cummin(jnp.min(times, axis=2), axis=0, reverse=True)
     high = lax.cummax(jnp.max(times, axis=2), axis=0)
     low = jnp.concatenate([low, jnp.full_like(low, jnp.inf)])
 
     def disordered(k):
         later = lax.dynamic_slice_in_dim(low, k, len(high))
-        return jnp.any(later < high)
+        return jnp.any(later < high) & (k <= LONG + 1)
 
     first = jnp.ones((), jnp.int32)
     return lax.while_loop(disordered, lambda k: k + 1, first) - 1
