@@ -51,14 +51,22 @@ def _by_counting(
     return jnp.moveaxis(rank, 0, 1).reshape(events, -1)[:, :lists]
 
 
-def _by_sorting(
-    times: Float[Array, "events lists"], displacement: Int[Array, ""]
-) -> Int[Array, "events lists"]:
-    del displacement
+def _by_sorting(times: Float[Array, "events lists"]) -> Int[Array, "events lists"]:
     order = jnp.argsort(times, axis=0, stable=True).astype(jnp.int32)
     places = jnp.arange(len(order), dtype=jnp.int32)[:, None]
     places = jnp.broadcast_to(places, order.shape)
     return jnp.put_along_axis(order, order, places, axis=0, inplace=False)
+
+
+def _on_cpu(times: Float[Array, "events batch lanes"]) -> Int[Array, "events lists"]:
+    flat, displacement = times.reshape(len(times), -1), _displacement(times)
+    if len(times) <= LONG:
+        return _by_counting(flat, displacement)
+    return lax.cond(
+        displacement <= LONG,
+        lambda: _by_counting(flat, displacement),
+        lambda: _by_sorting(flat),
+    )
 
 
 def ranks(
@@ -66,12 +74,11 @@ def ranks(
 ) -> Int[Array, "events batch lanes"]:
     """The place of each event in its list (along the first axis) sorted by time; ties
     keep their order. No gradient reaches `times`."""
-    times = lax.stop_gradient(times)
-    flat, displacement = times.reshape(len(times), -1), _displacement(times)
-    if len(times) <= LONG:
-        return _by_counting(flat, displacement).reshape(times.shape)
-    is_long = displacement > LONG
-    rank = lax.cond(is_long, _by_sorting, _by_counting, flat, displacement)
+    rank = lax.platform_dependent(
+        lax.stop_gradient(times),
+        cpu=_on_cpu,
+        default=lambda x: _by_sorting(x.reshape(len(x), -1)),
+    )
     return rank.reshape(times.shape)
 
 
