@@ -187,8 +187,12 @@ def _sort_spikes(
     time, source = (x.reshape(batch, -1) for x in (spikes.time, spikes.source))
     order = sorted_places(time, carry.num_spikes, before)
 
+    first = jnp.arange(batch, dtype=jnp.int32)[:, None] * time.shape[1]
+    place = (first + order).reshape(-1)
+
     def move(x):
-        return jnp.put_along_axis(jnp.zeros_like(x), order, x, axis=1, inplace=False)
+        flat = x.reshape(-1)
+        return flat.at[place].set(flat, unique_indices=True).reshape(x.shape)
 
     return move(time), move(source), order
 

@@ -145,45 +145,46 @@ def _maximum(
     problem: LayerProblem,
 ) -> tuple[Float[Array, "batch neurons"], Int[Array, "batch neurons"]]:
     """When the voltage of each neuron is largest, and which arrival is then: its place,
-    or -1 for none. Each segment has one stationary point at most, and there u = I."""
-    taus, shape = _taus(problem), problem.v.shape
-    events = _Events.of(problem)
+    or -1 for none.
+
+    It is largest at an end of a segment between two arrivals or at a stationary point, of
+    which each segment has one at most. There u = I."""
+    taus, events = _taus(problem), _Events.of(problem)
     there = events.times <= problem.t1
-    room = ((0, 1), (0, 0), (0, 0))
-    ends = jnp.where(there, events.times, problem.t1)
-    ends = jnp.pad(ends, room, constant_values=problem.t1)
-    starts = jnp.concatenate([jnp.full_like(ends[:1], problem.t0), ends[:-1]])
-    currents = jnp.pad(jnp.where(there, events.currents, 0.0), room)
-    steps = Steps.of(ends - starts, wide(taus))
+    bounds = jnp.where(there, events.times, problem.t1)
+    # The segment before the first arrival, those behind each, and one of no length at t1.
+    starts = jnp.pad(bounds, ((1, 1), (0, 0), (0, 0)), constant_values=problem.t1)
+    starts = starts.at[0].set(problem.t0)
+    lengths = jnp.diff(starts, axis=0, append=starts[-1:])
+    currents = jnp.where(there, events.currents, 0.0)
+    currents = jnp.pad(currents, ((0, 2), (0, 0), (0, 0)))
 
     def segment(state, xs):
         step, current = xs
-        new = propagate(state, step, taus.bias).receive(current)
-        return new, (state, new.v)
+        return propagate(state, step, taus.bias).receive(current), state
 
-    first = Flow(problem.v, problem.i)
-    _, (states, v_end) = lax.scan(segment, first, (steps, currents))
+    steps = Steps.of(lengths, wide(taus))
+    states = lax.scan(segment, Flow(problem.v, problem.i), (steps, currents))[1]
     # Of full shape, so that what follows is one long loop and not many short ones.
-    full = [jnp.broadcast_to(x, v_end.shape) for x in (starts, ends)]
+    full = [jnp.broadcast_to(x, states.v.shape) for x in (starts, lengths)]
     always = problem.t0 <= problem.t1
-    starts, ends = compute_once(full, always)
-    i, u = states.i, states.v - wide(taus.bias)
-    flat = stationary_point(states.v, i, wide(taus))
-    peaks = (i > u) & (flat < ends - starts)
-    h = jnp.where(peaks, flat, 0.0)
-    top = wide(taus.bias) + i * jnp.exp(-h / wide(taus.syn))
-    when = jnp.where(peaks, starts + h, ends)
-    v, when = compute_once((jnp.where(peaks, top, v_end), when), always)
+    starts, lengths = compute_once(full, always)
+    flat = stationary_point(states.v, states.i, wide(taus))
+    inside = (states.i > states.v - wide(taus.bias)) & (flat < lengths)
+    h = jnp.where(inside, flat, 0.0)
+    top = wide(taus.bias) + states.i * jnp.exp(-h / wide(taus.syn))
+    top, when = compute_once((jnp.where(inside, top, states.v), starts + h), always)
 
-    best = jnp.max(v, axis=0)
-    place = jnp.arange(v.shape[0], dtype=jnp.int32)[:, None, None]
-    place = jnp.min(jnp.where(v == best[None], place, v.shape[0] - 1), axis=0)
-    pick = lambda x: jnp.take_along_axis(x, place[None], axis=0)[0]
-    at_start = problem.v >= best
-    there = jnp.broadcast_to(jnp.pad(there, room), (v.shape[0], *shape))
-    arrives = pick(there) & ~pick(peaks) & ~at_start
-    when = jnp.where(at_start, problem.t0, pick(when))
-    return when, jnp.where(arrives, place, -1)
+    place = jnp.arange(top.shape[0], dtype=jnp.int32)[:, None, None]
+    best = top == jnp.max(top, axis=0)[None]
+    first = jnp.min(jnp.where(best, place, top.shape[0] - 1), axis=0)
+    pick = lambda x: jnp.take_along_axis(x, first[None], axis=0)[0]
+    arrival = jnp.maximum(first - 1, 0)[None]
+    there = jnp.take_along_axis(
+        jnp.broadcast_to(there, events.currents.shape), arrival, axis=0
+    )[0]
+    arrives = there & ~pick(inside) & (first > 0)
+    return pick(when), jnp.where(arrives, first - 1, -1)
 
 
 def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
