@@ -2,18 +2,21 @@
 #   PYTHON         the interpreter the environment is made with (3.11 or newer)
 #   PYTHON_LATEST  the interpreter for test-jax-latest (3.12 or newer)
 #   ARGS           further arguments for pytest, as in `make test ARGS="-k lif"`
+#   JOBS           how many processes share the tests; 0 for this one only
 
 PYTHON ?= python3
 PYTHON_LOCK ?= python3.11
 PYTHON_LATEST ?= python3.12
 JAX_LATEST ?= 0.11.2
 ARGS ?=
+JOBS ?= auto
 
 VENV := .venv
 VENV_LATEST := .venv-latest
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_LATEST := $(VENV_LATEST)/.installed
+PYTEST := -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist loadfile
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 SOURCES := $(wildcard eventjax experiments paper_repro tests)
@@ -28,13 +31,13 @@ demo: $(INSTALLED)  ## Train a network on Yin-Yang
 	$(BIN)/python -m experiments.yin_yang
 
 test: $(INSTALLED)  ## Run the fast tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 test-all: $(INSTALLED)  ## Run the fast and the slow tests
-	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+	$(BIN)/python $(PYTEST) -m "slow or not slow" $(ARGS)
 
 test-jax-latest: $(INSTALLED_LATEST)  ## Run the fast tests with the newest supported JAX
-	$(VENV_LATEST)/bin/python -m pytest $(ARGS)
+	$(VENV_LATEST)/bin/python $(PYTEST) $(ARGS)
 
 lint: $(INSTALLED)  ## Check the format, the lint rules and the types
 	$(BIN)/ruff format --check $(SOURCES)

@@ -1,5 +1,6 @@
 """One layer of a network under a solver and an adjoint."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -16,8 +17,8 @@ from ._network import Layer
 from ._neuron import has_closed_form, LeakyIntegrator, LIFState
 from ._run_clocked import run_clocked
 from ._solution import LayerState, RESULTS
-from ._solver import AbstractSolver, Clocked, ClosedForm
-from ._solver._event_problem import EventRun, never_spikes
+from ._solver import AbstractSolver, Clocked, ClosedForm, DiffraxEvent
+from ._solver._event_problem import AbstractEngine, EventRun, never_spikes
 from ._solver._flow_engine import FlowEngine
 from ._solver._grid import Grid
 from ._solver._problem import LayerRun
@@ -58,15 +59,29 @@ def run_layer(
             f"`{type(solver).__name__}` cannot take on: go on with `Clocked`, or start "
             "from a state that a run with exact spike times gave."
         )
+    inputs = given, state, drive, t0, t1, record
     if isinstance(solver, ClosedForm) and is_leaky(layer):
-        run = _run_leaky
-    else:
-        run = _run_events
-    return run(layer, given, state, drive, t0, t1, record, solver, adjoint, is_first)
+        return _run_leaky(layer, *inputs, adjoint, is_first)
+    return _run_events(layer, *inputs, _engine(layer, solver, t1), adjoint, is_first)
 
 
+def _engine(layer: Layer, solver: AbstractSolver, t1: Array) -> AbstractEngine:
+    """What moves single neurons from event to event."""
+    if isinstance(solver, DiffraxEvent):
+        return solver.engine(t1.dtype)
+    if not has_closed_form(layer.neuron):
+        raise ValueError(
+            f"`ClosedForm` has no closed form for `{type(layer.neuron).__name__}`: use "
+            "the solver `DiffraxEvent()` or `Clocked(dt)`."
+        )
+    return FlowEngine()
+
+
+# Compiled even where `simulate` is called outside `jit`: loops that run as single
+# operations would be traced again at each call.
+@eqx.filter_jit
 def _run_leaky(
-    layer, given, state, drive, t0, t1, record, solver, adjoint, is_first
+    layer, given, state, drive, t0, t1, record, adjoint, is_first
 ) -> LayerOutcome:
     """The fast path for LIF neurons and leaky integrators in closed form."""
     arrivals = layer_arrivals(layer, given, state, t0)
@@ -102,17 +117,11 @@ def _max_voltages(layer, arrivals, state, drive, t0, t1) -> Array | None:
     return max_voltages(make_problem(layer, arrivals, state, drive, t0, t1))
 
 
+@eqx.filter_jit
 def _run_events(
-    layer, given, state, drive, t0, t1, record, solver, adjoint, is_first
+    layer, given, state, drive, t0, t1, record, engine, adjoint, is_first
 ) -> LayerOutcome:
     """Any neurons, event by event."""
-    dtype = t1.dtype
-    engine = FlowEngine() if isinstance(solver, ClosedForm) else solver.engine(dtype)
-    if isinstance(solver, ClosedForm) and not has_closed_form(layer.neuron):
-        raise ValueError(
-            f"`ClosedForm` has no closed form for `{type(layer.neuron).__name__}`: use "
-            "the solver `DiffraxEvent()` or `Clocked(dt)`."
-        )
     arrivals = layer_arrivals(layer, given, state, t0)
     problem, order = make_event_problem(layer, arrivals, state, drive, t0, t1, record)
     run: EventRun = adjoint.run_events(problem, engine, layer.capacity)

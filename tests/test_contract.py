@@ -27,7 +27,16 @@ EXACT = [
         for name in MAKERS
     ),
 ]
-PAIRS = [pytest.param(*x, id=f"{x[0]}-{type(x[1]).__name__}") for x in EXACT]
+
+
+def mark(name: str, solver: ej.AbstractSolver, slow: bool = False):
+    """The fast tests run neurons that have a closed form under it, others by Diffrax."""
+    again = name in CLOSED and isinstance(solver, ej.DiffraxEvent)
+    marks = [pytest.mark.slow] if again or slow else []
+    return pytest.param(name, solver, id=f"{name}-{type(solver).__name__}", marks=marks)
+
+
+PAIRS = [mark(*x) for x in EXACT]
 
 
 class Given(eqx.Module):
@@ -180,19 +189,32 @@ def test_direct_equals_eventprop(name):
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["ALIF", "Refractory", "Izhikevich"])
-def test_vmap_equals_batch(name):
+CLOCKED = ej.Clocked(0.5, max_delay=2.0)
+MAPPED = [
+    *(mark(name, ej.ClosedForm()) for name in CLOSED),
+    *(
+        mark(name, ej.DiffraxEvent(rtol=1e-9, atol=1e-9, max_steps=512))
+        for name in MAKERS
+    ),
+    *(mark(name, CLOCKED) for name in MAKERS),
+]
+
+
+@pytest.mark.parametrize("name, solver", MAPPED)
+def test_vmap_equals_batch(name, solver):
     given, sources = draw(name)
-    solver = ej.DiffraxEvent(rtol=1e-9, atol=1e-9, max_steps=512)
-    if name in CLOSED:
-        solver = ej.ClosedForm()
+    adjoint = ej.Surrogate() if isinstance(solver, ej.Clocked) else ej.Eventprop()
 
     def run(times, sources):
         spikes = ej.Spikes(times, sources)
-        return ej.simulate(given.network, spikes, T1, solver=solver)
+        return ej.simulate(given.network, spikes, T1, solver=solver, adjoint=adjoint)
 
     batch = eqx.filter_jit(run)(given.times, sources)
     single = eqx.filter_jit(jax.vmap(run))(given.times, sources)
+    if isinstance(solver, ej.Clocked):
+        assert batch.frames[0].counts.sum() > 0
+        np.testing.assert_array_equal(batch.frames[0].counts, single.frames[0].counts)
+        return
     np.testing.assert_array_equal(batch.num_spikes[0], single.num_spikes[0])
     np.testing.assert_allclose(
         batch.spikes[0].times, single.spikes[0].times, rtol=1e-10, atol=1e-10
@@ -205,3 +227,19 @@ def test_refused(name):
     spikes = ej.Spikes(given.times, sources)
     with pytest.raises(ValueError, match="`ClosedForm` has no closed form"):
         ej.simulate(given.network, spikes, T1)
+
+
+ADJOINTS = ej.Eventprop(), ej.Direct(), ej.Surrogate()
+SOLVERS = ej.ClosedForm(), ej.DiffraxEvent(), CLOCKED
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda x: type(x).__name__)
+def test_adjoints_and_solvers_that_do_not_go_together(solver, adjoint):
+    if solver.exact != isinstance(adjoint, ej.Surrogate):
+        return adjoint.check(solver)
+    given, sources = draw("LIF")
+    spikes = ej.Spikes(given.times, sources)
+    names = f"{type(adjoint).__name__}.*{type(solver).__name__}"
+    with pytest.raises(ValueError, match=names):
+        ej.simulate(given.network, spikes, T1, solver=solver, adjoint=adjoint)

@@ -11,7 +11,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from eventjax import ClosedForm, Direct, Eventprop
+from eventjax import Direct, Eventprop
 from eventjax._solver._problem import LayerProblem
 
 
@@ -143,7 +143,7 @@ KINDS = (
 
 @eqx.filter_jit
 def run(adjoint, problem):
-    return adjoint.run_layer(ClosedForm(), problem, 8 * PER_KIND)
+    return adjoint.run_leaky(problem, 8 * PER_KIND)
 
 
 def first_spike_times(adjoint, x: dict[str, np.ndarray]) -> np.ndarray:

@@ -97,7 +97,7 @@ def distance(one, two) -> float:
     return max(float(jnp.linalg.norm(x - y) / jnp.linalg.norm(y)) for x, y in pairs)
 
 
-@pytest.mark.parametrize("delayed", [True, False])
+@pytest.mark.parametrize("delayed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_equals_closed_form(delayed):
     """Spikes, voltages and gradients within 100 rtol, falling with rtol."""
     leaves, sources = draw(3, delayed)
@@ -189,10 +189,15 @@ def test_neurons_at_threshold_spike_together():
 @pytest.mark.parametrize(
     "solver",
     [
-        ej.DiffraxEvent(diffrax.Dopri5(), root_finder=optx.Newton(1e-6, 1e-6)),
-        ej.DiffraxEvent(diffrax.Kvaerno5(), rtol=1e-7, atol=1e-7),
+        pytest.param(
+            ej.DiffraxEvent(diffrax.Dopri5(), root_finder=optx.Newton(1e-6, 1e-6)),
+            marks=pytest.mark.slow,
+            id="explicit",
+        ),
+        pytest.param(
+            ej.DiffraxEvent(diffrax.Kvaerno5(), rtol=1e-7, atol=1e-7), id="implicit"
+        ),
     ],
-    ids=["explicit", "implicit"],
 )
 def test_other_solvers_and_root_finders(solver):
     leaves, sources = draw(5, True, batch=1)

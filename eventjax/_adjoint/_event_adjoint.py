@@ -58,7 +58,9 @@ def _fixed(problem: EventProblem) -> tuple:
 def _whole(problem: EventProblem, fixed: Any) -> tuple[EventProblem, AbstractEngine]:
     *arrays, engine = fixed
     is_none = lambda x: x is None
-    return eqx.tree_at(_fixed, problem, tuple(arrays), is_leaf=is_none), engine
+    problem = eqx.tree_at(_fixed, problem, tuple(arrays), is_leaf=is_none)
+    # Constants of a nested `jit` come here as NumPy's.
+    return jax.tree.map(jnp.asarray, problem), engine
 
 
 def event_eventprop(

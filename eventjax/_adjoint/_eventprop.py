@@ -1,4 +1,5 @@
 import equinox as eqx
+import jax
 import jax.lax as lax
 import jax.numpy as jnp
 
@@ -66,7 +67,9 @@ def _fixed(problem: LayerProblem) -> tuple:
 
 
 def _whole(problem: LayerProblem, fixed) -> LayerProblem:
-    return eqx.tree_at(_fixed, problem, fixed, is_leaf=lambda x: x is None)
+    problem = eqx.tree_at(_fixed, problem, fixed, is_leaf=lambda x: x is None)
+    # Constants of a nested `jit` come here as NumPy's.
+    return jax.tree.map(jnp.asarray, problem)
 
 
 class Eventprop(AbstractExactAdjoint):

@@ -179,11 +179,10 @@ def _maximum(
     best = top == jnp.max(top, axis=0)[None]
     first = jnp.min(jnp.where(best, place, top.shape[0] - 1), axis=0)
     pick = lambda x: jnp.take_along_axis(x, first[None], axis=0)[0]
-    arrival = jnp.maximum(first - 1, 0)[None]
-    there = jnp.take_along_axis(
-        jnp.broadcast_to(there, events.currents.shape), arrival, axis=0
-    )[0]
-    arrives = there & ~pick(inside) & (first > 0)
+    # Only segments behind an arrival start with one: not the first, nor the one at t1.
+    starts_there = jnp.pad(there, ((1, 1), (0, 0), (0, 0)))
+    behind = pick(jnp.broadcast_to(starts_there, top.shape))
+    arrives = behind & ~pick(inside)
     return pick(when), jnp.where(arrives, first - 1, -1)
 
 
