@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import eventjax as ej
+
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -38,3 +40,20 @@ def test_prototype():
     expected = (hessian @ direction.reshape(6)).reshape(3, 2)
     assert jnp.linalg.norm(hessian) > 1
     np.testing.assert_allclose(change / (2 * h), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_own_neuron():
+    names = run("own_neuron.md")
+    losses = names["losses"]
+    assert losses[0] > 0.15**2
+    assert losses[-1] < 0.01**2
+
+    # The same network on a time grid fires about as often.
+    network, spikes, t1 = (names[x] for x in ("network", "spikes", "t1"))
+    clocked = dict(solver=ej.Clocked(0.1), adjoint=ej.Surrogate())
+    counts = [
+        float(ej.simulate(network, spikes, t1, **how).num_spikes[0].sum())
+        for how in (dict(solver=names["solver"]), clocked)
+    ]
+    assert counts[0] > 100
+    np.testing.assert_allclose(*counts, rtol=0.05)
