@@ -36,12 +36,16 @@ class Recipe:
     epochs: int = 15
 
 
-DIFFRAX = dict(solver=ej.DiffraxEvent(rtol=1e-4, atol=1e-4, max_steps=1024))
+DIFFRAX = dict(
+    solver=ej.DiffraxEvent(rtol=1e-4, atol=1e-4, max_steps=1024), hidden=40, epochs=10
+)
 GRID = dict(solver=ej.Clocked(0.5), adjoint=ej.Surrogate(), hidden=100, epochs=30)
 RECIPES = {
     "LIF": Recipe(lambda n: ej.LIF(n), hidden=100, epochs=30),
-    "ALIF": Recipe(lambda n: ej.ALIF(n)),
-    "Refractory": Recipe(lambda n: ej.Refractory(ej.LIF(n), 3.0)),
+    "ALIF": Recipe(lambda n: ej.ALIF(n), **GRID),
+    "Refractory": Recipe(
+        lambda n: ej.Refractory(ej.LIF(n), 3.0), hidden=100, epochs=30
+    ),
     "DeltaQIF": Recipe(lambda n: ej.DeltaQIF(n)),
     "DeltaLIF": Recipe(lambda n: ej.DeltaLIF(n), **GRID),
     "GatedUnit": Recipe(lambda n: ej.GatedUnit(n), **GRID),
@@ -62,7 +66,7 @@ class Settings:
     epochs: int | None = None
     batch: int = 50
     last_rate: float = 0.02  # of the learning rate, at the end
-    spikes_per_neuron: float = 1.0  # at the start
+    spikes_per_neuron: float = 2.0  # at the start
     t1: float = 50.0
     train_size: int = 5000
     output: Path = Path("runs/neurons")
@@ -86,7 +90,8 @@ def make_network(settings: Settings, recipe: Recipe, spikes: ej.Spikes) -> ej.Ne
         adjoint=recipe.adjoint,
     )
     readout = ej.Layer(
-        ej.Dense(hidden, 3, mean=0.0, std=2 / hidden**0.5, key=k2),
+        # A readout whose voltage only falls is largest at the start and learns nothing.
+        ej.Dense(hidden, 3, mean=10 / hidden, std=2 / hidden**0.5, key=k2),
         ej.LeakyIntegrator(3),
     )
     return ej.Network([*network.layers, readout])
