@@ -14,7 +14,8 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._solver._event_loop import bring, Carry, places_of, Steps
+from .._solver._event_log import places_of, Steps
+from .._solver._event_loop import bring, Carry
 from .._solver._event_problem import AbstractEngine, EventProblem, never_spikes
 from .._solver._event_step import ARRIVAL, batched_step, Given, NONE, RECORD
 

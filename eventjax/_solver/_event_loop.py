@@ -9,6 +9,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ._event_log import emit, empty_steps, log, Own, Steps
 from ._event_problem import (
     AbstractEngine,
     Attempt,
@@ -28,24 +29,6 @@ from ._event_step import (
     RECORD,
     STANDING,
 )
-
-
-class Own(eqx.Module):
-    """The spikes of a layer so far."""
-
-    times: Float[Array, "*batch capacity"]
-    sources: Int[Array, "*batch capacity"]
-    arrived: Bool[Array, "*batch capacity"]  # back at the layer, if it is recurrent
-    count: Int[Array, "*batch"]
-
-
-class Steps(eqx.Module):
-    """What the reverse pass needs of each step: `[batch, steps, ...]`."""
-
-    t: Float[Array, "*batch"]
-    state: PyTree
-    decision: Decision
-    count: Int[Array, "*batch"]  # own spikes before it
 
 
 class Carry(eqx.Module):
@@ -130,22 +113,6 @@ def bring(
     return row, jnp.where(comes, time, problem.t1), index, source
 
 
-def places_of(emitted: Bool[Array, "batch neurons"], count: Array, capacity: int):
-    """Where the spikes of a step are put in the list; `capacity` for what is none."""
-    place = count[:, None] + jnp.cumsum(emitted, axis=1, dtype=jnp.int32) - 1
-    return jnp.where(emitted, jnp.minimum(place, capacity), capacity)
-
-
-def _emit(own: Own, emitted: Array, times: Array) -> Own:
-    batch, neurons = emitted.shape
-    place = places_of(emitted, own.count, own.times.shape[1])
-    sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
-    source = jnp.broadcast_to(jnp.arange(neurons, dtype=jnp.int32)[None], emitted.shape)
-    put = lambda into, x: into.at[sample, place].set(x, mode="drop")
-    count = own.count + jnp.sum(emitted, axis=1, dtype=jnp.int32)
-    return Own(put(own.times, times), put(own.sources, source), own.arrived, count)
-
-
 def _body(
     carry: Carry,
     problem: EventProblem,
@@ -176,7 +143,7 @@ def _body(
     after = None if differentiable else attempt.state
     done = batched_step(given, decision, engine, silent, after)
 
-    new_own = own if silent else _emit(own, done.emitted, done.spike_times)
+    new_own = own if silent else emit(own, done.emitted, done.spike_times)
     if problem.recurrent is not None:
         slots = jnp.arange(capacity, dtype=jnp.int32)[None]
         back = (kind == ARRIVAL) & ~decision.is_input
@@ -191,7 +158,8 @@ def _body(
         voltages = voltages.at[sample, slot].set(done.state.v, mode="drop")
     steps, taken = carry.steps, kind != NONE
     if steps is not None:
-        steps = _log(steps, carry, decision, taken)
+        new = Steps(carry.t, carry.state, decision, own.count)
+        steps = log(steps, new, carry.num_steps, taken)
     failed = carry.failed | (go_on & attempt.failed)
     memory = jax.tree.map(
         lambda x, y: jnp.where(go_on.reshape(-1, *(1,) * (x.ndim - 1)), x, y),
@@ -212,15 +180,6 @@ def _body(
         num_attempts=carry.num_attempts + 1,
         steps=steps,
     )
-
-
-def _log(steps: Steps, carry: Carry, decision: Decision, taken: Array) -> Steps:
-    size = steps.t.shape[1]
-    sample = jnp.arange(len(taken), dtype=jnp.int32)
-    place = jnp.where(taken, carry.num_steps, size)
-    new = Steps(carry.t, carry.state, decision, carry.own.count)
-    put = lambda into, x: into.at[sample, place].set(x, mode="drop")
-    return jax.tree.map(put, steps, new)
 
 
 def _start(problem: EventProblem, engine: AbstractEngine, capacity: int) -> Carry:
@@ -254,18 +213,6 @@ def _start(problem: EventProblem, engine: AbstractEngine, capacity: int) -> Carr
     )
 
 
-def _empty_steps(carry: Carry, size: int) -> Steps:
-    batch, neurons = carry.t.shape[0], jax.tree.leaves(carry.state)[0].shape[1]
-    ints = jnp.zeros((batch, size), jnp.int32)
-
-    def longer(x):
-        return jnp.zeros((batch, size, *x.shape[1:]), x.dtype)
-
-    mask = jnp.zeros((batch, size, neurons), bool)
-    decision = Decision(longer(carry.t), ints, mask, ints.astype(bool), ints)
-    return Steps(longer(carry.t), jax.tree.map(longer, carry.state), decision, ints)
-
-
 def solve_events(
     problem: EventProblem,
     engine: AbstractEngine,
@@ -282,7 +229,7 @@ def solve_events(
     silent, most = never_spikes(problem.neuron), max_steps(problem, engine, capacity)
     start = _start(problem, engine, capacity)
     if keep_steps:
-        empty = _empty_steps(start, most)
+        empty = empty_steps(start.t, start.state, most)
         start = eqx.tree_at(
             lambda c: c.steps, start, empty, is_leaf=lambda x: x is None
         )
