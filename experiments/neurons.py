@@ -43,9 +43,7 @@ GRID = dict(solver=ej.Clocked(0.5), adjoint=ej.Surrogate(), hidden=100, epochs=3
 RECIPES = {
     "LIF": Recipe(lambda n: ej.LIF(n), hidden=100, epochs=30),
     "ALIF": Recipe(lambda n: ej.ALIF(n), **GRID),
-    "Refractory": Recipe(
-        lambda n: ej.Refractory(ej.LIF(n), 3.0), hidden=100, epochs=30
-    ),
+    "Refractory": Recipe(lambda n: ej.Refractory(ej.LIF(n), 3.0), hidden=100, epochs=8),
     "DeltaQIF": Recipe(lambda n: ej.DeltaQIF(n)),
     "DeltaLIF": Recipe(lambda n: ej.DeltaLIF(n), **GRID),
     "GatedUnit": Recipe(lambda n: ej.GatedUnit(n), **GRID),
