@@ -22,7 +22,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := $(wildcard eventjax experiments paper_repro tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-jax-latest lint format bench peers docs lock clean
+.PHONY: help demo test test-all test-jax-latest lint format bench tables peers docs lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,8 +48,14 @@ format: $(INSTALLED)  ## Put the source files into the project's format
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: peers  ## Measure workload W1 beside the other libraries
+bench: peers  ## Measure all workloads beside the other libraries
 	$(BIN)/python -m experiments.benchmark W1 --peers --store
+	$(BIN)/python -m experiments.benchmark W3 --peers --store
+	$(BIN)/python -m experiments.benchmark WD --peers --store
+	$(BIN)/python -m experiments.benchmark.delays --store
+
+tables: $(INSTALLED)  ## Write what is stored into the tables of README.md
+	$(BIN)/python -m experiments.tables
 
 peers: $(INSTALLED)  ## Make one environment for each library we compare with
 	$(BIN)/python -m experiments.benchmark.make_peers
