@@ -1,6 +1,8 @@
 """`DiffraxEvent`, and what it shares with the generic event loop: LIF networks, where
 `ClosedForm` says what is right."""
 
+import functools as ft
+
 import diffrax
 import equinox as eqx
 import jax
@@ -13,6 +15,7 @@ from jaxtyping import Array
 from networks import dense, random_lif, random_spikes, random_weight
 
 import eventjax as ej
+from eventjax._solver._explicit_step import explicit_step
 
 
 INPUTS, NEURONS, EVENTS, T1 = 4, 5, 12, 40.0
@@ -184,6 +187,30 @@ def test_neurons_at_threshold_spike_together():
     assert np.all(first == first[0])
     exact = run(network, spikes, 30.0, state=(ej.LayerState(state),))
     np.testing.assert_allclose(times, exact.spikes[0].to_ragged()[0][0], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        diffrax.Heun(),
+        diffrax.Bosh3(),
+        diffrax.Tsit5(),
+        diffrax.Dopri5(),
+        diffrax.Dopri8(),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_explicit_steps_are_those_of_diffrax(method):
+    term = diffrax.ODETerm(lambda t, y, args: (y[1] * t, -y[0] + args))
+    state = jnp.array([1.0, 2.0]), jnp.array([-0.5, 0.3])
+    t, h, args = jnp.array(0.3), jnp.array(0.4), jnp.array([0.7, 0.2])
+    field = lambda t, y: term.vf(t, y, args)
+    memory = method.init(term, t, t + h, state, args)
+    want = method.step(term, t, t + h, state, args, memory, False)[:3]
+    got = jax.jit(ft.partial(explicit_step, method.tableau, field))(t, state, h)
+    assert got[2].keys() == want[2].keys()
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize(

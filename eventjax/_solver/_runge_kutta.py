@@ -27,6 +27,7 @@ from ._event_problem import (
     never_spikes,
     threshold_and_slope,
 )
+from ._explicit_step import explicit_step
 
 
 _QUARTERS = 4
@@ -73,6 +74,9 @@ class RungeKuttaEngine(AbstractEngine):
     def solve(self, t, state, args, h, loop: str = "lax"):
         """One step of the method: the state after it, the error and dense output."""
         solver: Any = self.solver
+        if isinstance(solver, diffrax.AbstractERK):
+            field = lambda t, y: _field(t, y, args)
+            return explicit_step(solver.tableau, field, t, state, h)
         if hasattr(solver, "scan_kind"):
             solver = eqx.tree_at(
                 lambda s: s.scan_kind, solver, loop, is_leaf=lambda x: x is None
