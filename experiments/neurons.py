@@ -36,9 +36,7 @@ class Recipe:
     epochs: int = 15
 
 
-DIFFRAX = dict(
-    solver=ej.DiffraxEvent(rtol=1e-4, atol=1e-4, max_steps=1024), hidden=40, epochs=10
-)
+DIFFRAX = dict(solver=ej.DiffraxEvent(rtol=1e-4, atol=1e-4, max_steps=1024), epochs=12)
 GRID = dict(solver=ej.Clocked(0.5), adjoint=ej.Surrogate(), hidden=100, epochs=30)
 RECIPES = {
     "LIF": Recipe(lambda n: ej.LIF(n), hidden=100, epochs=30),

