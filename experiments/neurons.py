@@ -36,7 +36,7 @@ class Recipe:
     epochs: int = 15
 
 
-DIFFRAX = dict(solver=ej.DiffraxEvent(rtol=1e-4, atol=1e-4, max_steps=1024), epochs=12)
+DIFFRAX = dict(solver=ej.DiffraxEvent(rtol=1e-4, atol=1e-4, max_steps=1024))
 GRID = dict(solver=ej.Clocked(0.5), adjoint=ej.Surrogate(), hidden=100, epochs=30)
 RECIPES = {
     "LIF": Recipe(lambda n: ej.LIF(n), hidden=100, epochs=30),
@@ -45,9 +45,9 @@ RECIPES = {
     "DeltaQIF": Recipe(lambda n: ej.DeltaQIF(n)),
     "DeltaLIF": Recipe(lambda n: ej.DeltaLIF(n), **GRID),
     "GatedUnit": Recipe(lambda n: ej.GatedUnit(n), **GRID),
-    "QIF": Recipe(lambda n: ej.QIF(n), **DIFFRAX),
-    "EIF": Recipe(lambda n: ej.EIF(n), **DIFFRAX),
-    "Izhikevich": Recipe(lambda n: ej.Izhikevich(n), **DIFFRAX),
+    "QIF": Recipe(lambda n: ej.QIF(n), **DIFFRAX, epochs=10),
+    "EIF": Recipe(lambda n: ej.EIF(n), **DIFFRAX, epochs=12),
+    "Izhikevich": Recipe(lambda n: ej.Izhikevich(n), **DIFFRAX, epochs=8),
 }
 
 
