@@ -47,7 +47,9 @@ RECIPES = {
     "GatedUnit": Recipe(lambda n: ej.GatedUnit(n), **GRID),
     "QIF": Recipe(lambda n: ej.QIF(n), **DIFFRAX, epochs=10),
     "EIF": Recipe(lambda n: ej.EIF(n), **DIFFRAX, epochs=12),
-    "Izhikevich": Recipe(lambda n: ej.Izhikevich(n), **DIFFRAX, epochs=8),
+    "Izhikevich": Recipe(
+        lambda n: ej.Izhikevich(n), **DIFFRAX, epochs=10, learning_rate=3e-2
+    ),
 }
 
 
