@@ -52,7 +52,7 @@ def neurons() -> str:
             solver = type(RECIPES[name].solver).__name__
             test = json.loads(path.read_text())["test"]["accuracy"]
             accuracy, how = f"{100 * test:.1f} %", f"`{solver}`"
-        name = f"`{name}`" if name != "Refractory" else "`Refractory` of any neuron"
+        name = f"`{name}`" if name != "Refractory" else "`Refractory` of `LIF`"
         rows.append([name, *_solvers(neuron), accuracy, how])
     header = ["neuron", "`ClosedForm()`", "`DiffraxEvent()`", "`Clocked(dt)`"]
     return markdown([*header, "Yin-Yang test", "trained under"], rows)
@@ -60,6 +60,16 @@ def neurons() -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def _error(row: dict) -> str:
+    """How far typical spikes are from where they should be, where that was measured."""
+    value = row.get("spike_error_ms", row.get("first_spike_error_ms"))
+    return "-" if value is None else f"{value:.0e}"
 
 
 def speed(workload: str) -> str:
@@ -82,16 +92,17 @@ def speed(workload: str) -> str:
                 row["note"],
                 _number(row["fwd_ms"], 1),
                 _number(grad, 1),
-                "-" if grad is None else f"{grad / ours:.2g}",
+                "-" if grad is None else _ratio(grad / ours),
                 _number(row["compile_s"], 1),
                 _number(row["spikes"], 1),
+                _error(row),
             ]
         )
     header = ["library", "how", "forward ms", "gradient ms", "times ours", "compile s"]
     head = record["rows"][0]
     machine = f"{head['machine']['cores']} cores of {head['machine']['cpu']}"
     return (
-        markdown([*header, "hidden spikes"], rows)
+        markdown([*header, "hidden spikes", "error ms"], rows)
         + f"\n\n[Stored](experiments/benchmark/results/{path.name}), on {machine}, JAX "
         + f"{head['versions']['jax']}."
     )
@@ -121,9 +132,9 @@ TABLES = {
 def updated(text: str) -> str:
     """The text with its tables made anew. Raises a `ValueError` for one that is missing."""
     for name, make in TABLES.items():
-        place = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         table = make()
-        text, count = place.subn(lambda m, x=table: m[1] + x + m[2], text)
+        text, count = place.subn(lambda m, x=table: m[1] + x + "\n" + m[2], text)
         if count != 1:
             raise ValueError(
                 f"README.md must have one place for the table of {name}, between "
