@@ -16,6 +16,8 @@ from networks import dense, random_lif, random_spikes, random_weight
 
 import eventjax as ej
 from eventjax._solver._explicit_step import explicit_step
+from experiments.benchmark import workloads
+from experiments.benchmark.ours_recurrent import make_layer
 
 
 INPUTS, NEURONS, EVENTS, T1 = 4, 5, 12, 40.0
@@ -299,3 +301,21 @@ def test_failures_are_results():
         ej.simulate(network, spikes, 5.0, solver=ej.DiffraxEvent(), record=jnp.ones(1))
     with pytest.raises(ValueError, match="no closed form for `Exploding`"):
         ej.simulate(network, spikes, 5.0)
+
+
+def test_large_steps_miss_no_spike(tmp_path):
+    """In single precision steps are longer than the times between spikes; quarters whose
+    only peak is below the threshold once hid those that crossed before it."""
+    spec = workloads.WORKLOADS["WD"](batch=2)
+    workloads.save(spec, tmp_path / "workload.npz")
+    data = workloads.load(tmp_path / "workload.npz")[1]
+    network = ej.Network([make_layer(spec, data)])
+    spikes = ej.Spikes(jnp.asarray(data["times"]), jnp.asarray(data["sources"]))
+    assert spikes.times.dtype == jnp.float32
+    sol, exact = (
+        ej.simulate(network, spikes, spec.t1, solver=solver)
+        for solver in (ej.DiffraxEvent(max_steps=512), ej.ClosedForm())
+    )
+    assert exact.num_spikes[0].min() > 50
+    np.testing.assert_array_equal(sol.spikes[0].sources, exact.spikes[0].sources)
+    np.testing.assert_allclose(sol.spikes[0].times, exact.spikes[0].times, atol=1e-3)

@@ -24,7 +24,8 @@ from ._event_problem import threshold_and_slope
 
 _QUARTERS = 4
 _NEWTON_STEPS = 6
-_ROOT_STEPS = 6
+_ROOT_STEPS = 8
+_MARGIN = 1e-4
 
 
 class Course(eqx.Module):
@@ -62,8 +63,8 @@ class Course(eqx.Module):
         # The most promising neuron of each quarter shows when to look.
         who = jnp.argmax(peak, axis=1)[:, None]
         pick = lambda x: jnp.take_along_axis(x, who, axis=1)[:, 0]
-        # Where no neuron has a peak the quarter's start is looked at, which is below.
-        part = jnp.where(jnp.isfinite(pick(peak)), pick(part), 0.0)
+        # Where there is nothing to look for it is the quarter's start, which is below.
+        part = jnp.where(pick(peak) >= 0, pick(part), 0.0)
         between = parts[:-1] + part / _QUARTERS
 
         def look():
@@ -89,10 +90,15 @@ class Course(eqx.Module):
         ends = jnp.stack([low, high])
         gap, slope = jax.vmap(self.condition)(ends, jax.vmap(self.at)(ends))
         width = high - low
-        root = _cubic_root(gap[0], gap[1], width * slope[0], width * slope[1])
-        part = jnp.where(gap[1] >= 0, low + root * width, jnp.inf)
+        slope = width * slope
+        peak, top = (x[0] for x in _peaks(gap, slope))
+        # A neuron may be above in between only; by more than the cubic can be wrong.
+        size = jnp.max(jnp.abs(gap), axis=0) + jnp.max(jnp.abs(slope), axis=0)
+        up, above = gap[1] >= 0, peak > _MARGIN * size
+        root = _cubic_root(*gap, *slope, jnp.where(up, 1.0, top))
+        part = jnp.where(up | above, low + root * width, jnp.inf)
         # Dense output may round to nothing at the end of a bracket.
-        nobody = jnp.all(gap[1] < 0)
+        nobody = ~jnp.any(up | above)
         who = jnp.where(nobody, jnp.argmax(gap[1]), jnp.argmin(part))
         return jnp.where(nobody, high, part[who]), who
 
@@ -154,12 +160,12 @@ class Course(eqx.Module):
         return part * self.h, after, mask
 
 
-def _cubic_root(f0: Array, f1: Array, d0: Array, d1: Array) -> Array:
-    """Where in [0, 1] a cubic through values and slopes goes through zero; for `f0` below
-    zero and `f1` above."""
+def _cubic_root(f0: Array, f1: Array, d0: Array, d1: Array, high: Array) -> Array:
+    """Where in `[0, high]` a cubic through values and slopes at 0 and 1 goes through zero,
+    if it is below zero at the start and above at the end."""
     a, b = d0 + d1 - 2 * (f1 - f0), 3 * (f1 - f0) - 2 * d0 - d1
-    low, high = jnp.zeros_like(f0), jnp.ones_like(f0)
-    x = jnp.clip(f0 / jnp.where(f0 < f1, f0 - f1, -1.0), 0.0, 1.0)
+    low = jnp.zeros_like(f0)
+    x = jnp.clip(f0 / jnp.where(f0 < f1, f0 - f1, -1.0), 0.0, high)
     for _ in range(_ROOT_STEPS):
         f, slope = f0 + x * (d0 + x * (b + x * a)), d0 + x * (2 * b + 3 * x * a)
         low, high = jnp.where(f < 0, x, low), jnp.where(f < 0, high, x)
