@@ -95,7 +95,8 @@ class Course(eqx.Module):
         # A neuron may be above in between only; by more than the cubic can be wrong.
         size = jnp.max(jnp.abs(gap), axis=0) + jnp.max(jnp.abs(slope), axis=0)
         up, above = gap[1] >= 0, peak > _MARGIN * size
-        root = _cubic_root(*gap, *slope, jnp.where(up, 1.0, top))
+        end = jnp.where(up, 1.0, top)
+        root = _cubic_root(gap[0], gap[1], slope[0], slope[1], end)
         part = jnp.where(up | above, low + root * width, jnp.inf)
         # Dense output may round to nothing at the end of a bracket.
         nobody = ~jnp.any(up | above)
