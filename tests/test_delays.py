@@ -369,12 +369,11 @@ def one_row_for_each_arrival(leaves: Leaves, sources, kind: str):
     return dense(np.concatenate(rows)), spikes
 
 
-@fast("synaptic", "line")
+# Of recurrent spikes it is not known beforehand what arrives.
+@pytest.mark.parametrize("kind", ["synaptic", "line"])
 @pytest.mark.parametrize("spiking", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_voltages(kind, spiking):
     """Recorded, and the largest of neurons that never spike."""
-    if "recurrent" in kind:
-        pytest.skip("what arrives is not known beforehand")
     leaves, sources = draw(np.random.default_rng(4))
     neuron = ej.LIF(NEURONS, **leaves.lif)
     if not spiking:

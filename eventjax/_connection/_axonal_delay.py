@@ -1,5 +1,5 @@
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ._base import AbstractConnection, AbstractDelay, add_delays, check_delay, Delays
 
@@ -31,21 +31,6 @@ class AxonalDelay(AbstractDelay):
                 f"one delay for each source, got shape {shape}."
             )
         check_delay("delay", delay)
-
-    @property
-    def in_size(self) -> int:
-        return self.connection.in_size
-
-    @property
-    def out_size(self) -> int:
-        return self.connection.out_size
-
-    @property
-    def copies(self) -> int:
-        return self.connection.copies
-
-    def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
-        return self.connection.rows(index)
 
     def delays(self) -> Delays:
         return add_delays(self.delay, self.connection)

@@ -47,6 +47,21 @@ class AbstractDelay(AbstractConnection):
 
     connection: eqx.AbstractVar[AbstractConnection]
 
+    @property
+    def in_size(self) -> int:
+        return self.connection.in_size
+
+    @property
+    def out_size(self) -> int:
+        return self.connection.out_size
+
+    @property
+    def copies(self) -> int:
+        return self.connection.copies
+
+    def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
+        return self.connection.rows(index)
+
 
 def check_delay(name: str, delay: Delays) -> None:
     """Raise a `ValueError` for delays that are negative or NaN, where they are known;

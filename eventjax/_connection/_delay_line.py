@@ -4,7 +4,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from ._base import AbstractConnection, AbstractDelay, add_delays, Delays
 
@@ -49,10 +48,6 @@ class DelayLine(AbstractDelay):
         return self.connection.in_size // len(self.lags)
 
     @property
-    def out_size(self) -> int:
-        return self.connection.out_size
-
-    @property
     def copies(self) -> int:
         return self.connection.copies * len(self.lags)
 
@@ -61,9 +56,6 @@ class DelayLine(AbstractDelay):
         """Whether nothing but the lags delays anything, so that all spikes keep their
         order in each copy."""
         return self.connection.copies == 1 and self.connection.delays() is None
-
-    def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
-        return self.connection.rows(index)
 
     def delays(self) -> Delays:
         # A NumPy array: these are constants, known also in a compiled program.

@@ -1,5 +1,5 @@
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ._base import AbstractConnection, AbstractDelay, add_delays, check_delay, Delays
 
@@ -9,8 +9,8 @@ class SynapticDelay(AbstractDelay):
     neuron `n` after `delay[k, n]`.
 
     Each neuron then has an event list of its own, which takes time and memory for every
-    spike and neuron: a gradient step of the Yin-Yang workload takes 1.3 to 1.5 times as
-    long as with `AxonalDelay`, one with 150 events and 350 neurons 5 times, and one with
+    spike and neuron: a gradient step of the Yin-Yang workload takes 1.2 times as long
+    as with `AxonalDelay`, one with 150 events and 350 neurons 5 times, and one with
     2,000 events 10 times. Exact solvers do not take it for a layer's `recurrent`.
 
     **Arguments:**
@@ -35,21 +35,6 @@ class SynapticDelay(AbstractDelay):
             )
         check_delay("delay", delay)
         self.delay = delay
-
-    @property
-    def in_size(self) -> int:
-        return self.connection.in_size
-
-    @property
-    def out_size(self) -> int:
-        return self.connection.out_size
-
-    @property
-    def copies(self) -> int:
-        return self.connection.copies
-
-    def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
-        return self.connection.rows(index)
 
     def delays(self) -> Delays:
         return add_delays(self.delay, self.connection)
