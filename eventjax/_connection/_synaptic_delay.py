@@ -9,9 +9,9 @@ class SynapticDelay(AbstractDelay):
     neuron `n` after `delay[k, n]`.
 
     Each neuron then has an event list of its own, which takes time and memory for every
-    spike and neuron: a gradient step of the Yin-Yang workload takes 1.2 times as long
-    as with `AxonalDelay`, one with 150 events and 350 neurons 5 times, and one with
-    2,000 events 10 times. Exact solvers do not take it for a layer's `recurrent`.
+    spike and neuron: a gradient step of benchmark W1 takes 1.2 times as long as with
+    `AxonalDelay`, and more than that where events are many. Exact solvers do not take it
+    for a layer's `recurrent`.
 
     **Arguments:**
 
