@@ -5,6 +5,21 @@ neither needed nor imported. What `load` and `builder` need comes with the extra
 `eventjax[data]`; everything else here needs NumPy alone.
 """
 
+from ._augment import (
+    Augmentation as Augmentation,
+    DilateTime as DilateTime,
+    DropEvents as DropEvents,
+    JitterChannels as JitterChannels,
+    ShiftChannels as ShiftChannels,
+)
 from ._batches import Batches as Batches, padded_batches as padded_batches
+from ._blend import Blend as Blend
+from ._event_batches import (
+    EventBatches as EventBatches,
+    padded_event_batches as padded_event_batches,
+)
+from ._event_set import EventSet as EventSet
+from ._example_shd import write_example_shd as write_example_shd
 from ._load import builder as builder, load as load
+from ._load_events import load_events as load_events
 from ._yin_yang import yin_yang as yin_yang

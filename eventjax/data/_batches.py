@@ -45,7 +45,7 @@ class Batches:
 
     def __post_init__(self):
         size = _common_length(self.arrays)
-        _check_batch_size(self.batch_size)
+        check_batch_size(self.batch_size)
         if self.drop_last and self.batch_size > size:
             raise ValueError(
                 f"There would be no batch at all: `batch_size` is {self.batch_size}, "
@@ -115,7 +115,7 @@ def padded_batches(
     `batch_size` below 1.
     """
     size = _common_length(arrays)
-    _check_batch_size(batch_size)
+    check_batch_size(batch_size)
     all_indices = (
         np.arange(start, start + batch_size) for start in range(0, size, batch_size)
     )
@@ -152,6 +152,6 @@ def _common_length(arrays: Mapping[str, np.ndarray]) -> int:
     return size
 
 
-def _check_batch_size(batch_size: int) -> None:
+def check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")

@@ -15,6 +15,12 @@ _BUILDERS = {
     "mnist": ("_mnist_builder", "EventjaxMnist"),
     "yin_yang": ("_yin_yang_builder", "EventjaxYinYang"),
 }
+# Those whose examples are events, of unequal number: for `load_events`.
+EVENT_BUILDERS = {
+    "shd": ("_shd_builder", "EventjaxShd"),
+    "spoken_digits": ("_spoken_digits_builder", "EventjaxSpokenDigits"),
+    "ssc": ("_shd_builder", "EventjaxSsc"),
+}
 
 # Read and decoded together: enough to be fast, few beside the whole set.
 _EXAMPLES_PER_READ = 4096
@@ -27,7 +33,8 @@ def load(
     data_dir: PathLike | None = None,
     prepared_dir: PathLike | None = None,
 ) -> dict[str, np.ndarray]:
-    """A data set, or a part of one, as NumPy arrays in memory.
+    """A data set, or a part of one, as NumPy arrays in memory. (For sets of events, such
+    as SHD, see `eventjax.data.load_events`.)
 
     - `"yin_yang"`: `features` float64 `(n, 4)` in [0, 1] and `label` int64 `(n,)` in
         0 to 2. Splits: train 5000, validation 1000, test 1000.
@@ -70,6 +77,11 @@ def load(
         MNIST: LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/ (the licence is
         usually stated as CC BY-SA 3.0).
     """
+    if name in EVENT_BUILDERS:
+        raise ValueError(
+            f"The examples of {name!r} are events, of unequal number, and make no arrays: "
+            f"use `eventjax.data.load_events({name!r})`."
+        )
     prepared = builder(name, data_dir=data_dir, prepared_dir=prepared_dir)
     return read_arrays(prepared, split)
 
@@ -96,27 +108,44 @@ def builder(
     **Returns:** a `tensorflow_datasets.core.DatasetBuilder`, its data in `prepared_dir`
     in the array_record format.
     """
-    if name not in _BUILDERS:
-        known = ", ".join(repr(known) for known in sorted(_BUILDERS))
-        raise ValueError(f"Unknown data set {name!r}. The known ones are {known}.")
+    builder_class = import_builder(name)
     raw_root = data_root(data_dir)
     root = prepared_root(prepared_dir, raw_root)
-    return prepare(_import_builder(*_BUILDERS[name]), root, raw_root)
+    return prepare(builder_class, root, raw_root)
+
+
+def import_builder(name: str) -> Any:
+    """The class of a set's builder, not prepared.
+
+    **Raises:** `ValueError` for an unknown set; `ImportError` without the extra.
+    """
+    builders = {**_BUILDERS, **EVENT_BUILDERS}
+    if name not in builders:
+        known, of_events = (
+            ", ".join(repr(known) for known in sorted(names))
+            for names in (_BUILDERS, EVENT_BUILDERS)
+        )
+        raise ValueError(
+            f"Unknown data set {name!r}. The known ones are {known}, and, made of events, "
+            f"{of_events}."
+        )
+    return _import_builder(*builders[name])
 
 
 def _import_builder(module_name: str, class_name: str) -> Any:
     try:
-        # All three by name: tensorflow-datasets imports the others only when needed.
+        # By name, because tensorflow-datasets imports the others only when needed.
         for package in ("tensorflow_datasets", "array_record", "importlib_resources"):
             importlib.import_module(package)
+        module = importlib.import_module(f".{module_name}", __package__)
     except ImportError as error:
         raise ImportError(
-            "Data sets need the packages tensorflow-datasets, array_record and "
-            f"importlib_resources, but: {error}. Install them with "
+            "Data sets need the packages tensorflow-datasets, array_record, "
+            f"importlib_resources and, some of them, h5py, but: {error}. Install them with "
             "`pip install 'eventjax[data]'`, or use `eventjax.data.yin_yang`, which "
             "does without."
         ) from error
-    return getattr(importlib.import_module(f".{module_name}", __package__), class_name)
+    return getattr(module, class_name)
 
 
 def read_arrays(prepared: Any, split: str) -> dict[str, np.ndarray]:

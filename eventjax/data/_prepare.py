@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._folder import DATA_VARIABLE
+from ._raw_files import locate, unpacked_size
 
 
 # Builders are typed `Any` here: their type is tensorflow-datasets', which is an extra.
@@ -16,9 +17,14 @@ def prepare(
     builder_class: Callable[..., Any], prepared_dir: Path, raw_root: Path | None
 ) -> Any:
     """A prepared builder: from what is in `prepared_dir`, or else made now from the raw
-    files in the data folder `raw_root`."""
+    files in the data folder `raw_root`.
+
+    **Raises:** `ValueError` if what is in `prepared_dir` was made from other raw files
+    than those in the data folder.
+    """
     found = _open(builder_class, prepared_dir)
     if _is_prepared(found):
+        _check_origin(found, raw_root)
         return found
     raw_folder = _find_raw_files(builder_class, raw_root)
     try:
@@ -63,7 +69,10 @@ def _prepare_on_disk(builder: Any, raw_folder: Path | None) -> None:
 
 
 def _find_raw_files(builder_class: Any, raw_root: Path | None) -> Path | None:
-    """The folder with all raw files of a set; `None` for a set that has none."""
+    """The folder with all raw files of a set; `None` for a set that has none.
+
+    That is the set's own subfolder of the data folder, or else the data folder itself.
+    """
     if builder_class.SUBFOLDER is None:
         return None
     names = [name for files in builder_class.FILES.values() for name in files.values()]
@@ -71,13 +80,13 @@ def _find_raw_files(builder_class: Any, raw_root: Path | None) -> Path | None:
         place, absent = "no data folder was given", names
     else:
         folder = raw_root / builder_class.SUBFOLDER
-        absent = [name for name in names if not (folder / name).is_file()]
-        if not absent:
-            return folder
+        for candidate in (folder, raw_root):
+            if all(locate(candidate, name) for name in names):
+                return candidate
+        absent = [name for name in names if not locate(folder, name)]
         place = f"they are not in `{folder}`"
-    listing = "".join(
-        f"  {name}  sha256 {builder_class.SHA256[name]}\n" for name in absent
-    )
+    sums = {name: f"  sha256 {x}" for name, x in builder_class.SHA256.items()}
+    listing = "".join(f"  {name}{sums.get(name, '')}\n" for name in absent)
     raise FileNotFoundError(
         f"The set cannot be prepared without these files, and {place}:\n{listing}"
         f"Put the originals into the subfolder `{builder_class.SUBFOLDER}` of a data "
@@ -85,3 +94,24 @@ def _find_raw_files(builder_class: Any, raw_root: Path | None) -> Path | None:
         f"environment variable {DATA_VARIABLE}. "
         f"{builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
     )
+
+
+def _check_origin(builder: Any, raw_root: Path | None) -> None:
+    """Refuse a prepared set that is not that of the raw files at hand.
+
+    Only for sets whose files have no known checksum, and which note the size of what they
+    were made from.
+    """
+    noted = (builder.info.metadata or {}).get("raw_sizes")
+    if raw_root is None or noted is None:
+        return
+    for folder in (raw_root / builder.SUBFOLDER, raw_root):
+        for name, size in noted.items():
+            path = locate(folder, name)
+            if path is not None and unpacked_size(path) != size:
+                raise ValueError(
+                    f"The prepared set in `{builder.data_path}` was made from another "
+                    f"file than `{path}`: it had {size} bytes when unpacked, this has "
+                    f"{unpacked_size(path)}. Give another folder in `prepared_dir`, or "
+                    "delete the prepared set if it is the wrong one."
+                )

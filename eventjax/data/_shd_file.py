@@ -1,0 +1,184 @@
+"""Reading files in the layout of the Heidelberg spiking data sets, and nothing else.
+
+To be imported only where h5py is at hand.
+"""
+
+import contextlib
+import gzip
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ._raw_files import PACKED
+
+
+NUM_UNITS = 700
+_EXAMPLES_PER_READ = 256
+
+
+class ShdFile:
+    """An HDF5 file with `spikes/times` (s) and `spikes/units`, a list per example, and
+    `labels`, `extra/keys` (the words) and `extra/speaker`.
+
+    **Arguments:**
+
+    - `file`, `path`: the file, open for reading, and its name for messages.
+    - `num_classes`: how many words there are.
+    - `needs_speakers`: whether the file must say who spoke. If it need not and does not,
+        all speakers are -1.
+
+    All but the spikes is read and checked at once.
+
+    **Raises:** `ValueError` that names the file, for another layout.
+    """
+
+    def __init__(
+        self, file: h5py.File, path: Path, num_classes: int, needs_speakers: bool
+    ):
+        self._file, self._path = file, path
+        with self._reading():
+            self._times = self._ragged("spikes/times", "f", "numbers with a fraction")
+            self._units = self._ragged("spikes/units", "iu", "integers")
+            self.label = self._integers("labels", num_classes - 1)
+            self.label_names = self._words(num_classes)
+            if needs_speakers or "extra/speaker" in file:
+                self.speaker = self._integers("extra/speaker", np.iinfo(np.int32).max)
+            else:
+                self.speaker = np.full(len(self.label), -1, np.int64)
+        lengths = {
+            "spikes/times": len(self._times),
+            "spikes/units": len(self._units),
+            "labels": len(self.label),
+            "extra/speaker": len(self.speaker),
+        }
+        if len(set(lengths.values())) > 1:
+            raise self._wrong(f"its parts differ in length: {lengths}")
+        if len(self.label) == 0:
+            raise self._wrong("there is no example in it")
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def examples(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Times in ms, float32, and units, uint16, of one example after the other, sorted
+        by time; events of the same time keep their order.
+
+        **Raises:** `ValueError` that names the file and the example, for spikes that
+        cannot be.
+        """
+        for start in range(0, len(self), _EXAMPLES_PER_READ):
+            stop = start + _EXAMPLES_PER_READ
+            with self._reading():
+                pairs = zip(self._times[start:stop], self._units[start:stop])
+            for i, (seconds, units) in enumerate(pairs, start):
+                yield self._checked(i, seconds, units)
+
+    def _checked(self, i, seconds, units) -> tuple[np.ndarray, np.ndarray]:
+        if len(seconds) != len(units):
+            raise self._wrong(
+                f"example {i} has {len(seconds)} times but {len(units)} units"
+            )
+        ms = seconds.astype(np.float64) * 1000
+        wrong = ~((ms >= 0) & (ms <= np.finfo(np.float32).max))
+        if wrong.any():
+            raise self._wrong(
+                f"times must be finite and at least 0, but example {i} has "
+                f"{seconds[np.argmax(wrong)]} s"
+            )
+        wrong = (units < 0) | (units >= NUM_UNITS)
+        if wrong.any():
+            raise self._wrong(
+                f"units must be from 0 to {NUM_UNITS - 1}, but example {i} has "
+                f"{units[np.argmax(wrong)]}"
+            )
+        times = ms.astype(np.float32)
+        order = np.argsort(times, kind="stable")
+        return times[order], units[order].astype(np.uint16)
+
+    def _ragged(self, name: str, kinds: str, what: str) -> h5py.Dataset:
+        dataset = self._dataset(name)
+        dtype = h5py.check_vlen_dtype(dataset.dtype)
+        if dtype is None or dtype.kind not in kinds:
+            raise self._wrong(
+                f"`{name}` must hold lists of {what}, found "
+                f"{dataset.dtype if dtype is None else f'lists of {dtype}'}"
+            )
+        return dataset
+
+    def _integers(self, name: str, largest: int) -> np.ndarray:
+        values = self._dataset(name)[:]
+        if values.dtype.kind not in "iu":
+            raise self._wrong(f"`{name}` must hold integers, found {values.dtype}")
+        wrong = (values < 0) | (values > largest)
+        if wrong.any():
+            raise self._wrong(
+                f"`{name}` must be from 0 to {largest}, found {values[np.argmax(wrong)]} "
+                f"at {np.argmax(wrong)}"
+            )
+        return values.astype(np.int64)
+
+    def _words(self, num_classes: int) -> list[str]:
+        values = self._dataset("extra/keys")[:]
+        words = [x.decode() if isinstance(x, bytes) else x for x in values.tolist()]
+        strings = all(isinstance(x, str) for x in words)
+        if not strings or len(words) != num_classes or len(set(words)) != num_classes:
+            raise self._wrong(
+                f"`extra/keys` must hold {num_classes} different words, found {words}"
+            )
+        return words
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        dataset = self._file.get(name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise self._wrong(f"there is no `{name}` in it")
+        if dataset.ndim != 1:
+            raise self._wrong(
+                f"`{name}` must have one axis, found the shape {dataset.shape}"
+            )
+        return dataset
+
+    def _wrong(self, reason: str) -> ValueError:
+        return ValueError(
+            f"`{self._path}` is not what it should be: {reason}. Replace it by the "
+            "original."
+        )
+
+    def _reading(self):
+        return _damage_named(self._path)
+
+
+def open_shd_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
+    """A file open for reading, unpacked to a temporary place if it is gzipped. Both last
+    as long as `stack`.
+
+    **Raises:** `ValueError` that names the file if it is damaged.
+    """
+    place = path
+    with _damage_named(path):
+        if path.suffix == PACKED:
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="eventjax_")
+            )
+            place = Path(folder) / path.stem
+            with gzip.open(path) as packed, place.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked, 1 << 20)
+        return stack.enter_context(h5py.File(place, "r"))
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """An error of a reading library as one that names the file. What the system refuses,
+    such as writing to a full disk, has a number and is left alone."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, RuntimeError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(
+            f"`{path}` is damaged or incomplete: {error}. Replace it by the original."
+        ) from error
