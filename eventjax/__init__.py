@@ -8,6 +8,7 @@ from . import (
     init as init,
     losses as losses,
     surrogates as surrogates,
+    weightings as weightings,
 )
 from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,

@@ -22,6 +22,8 @@ class LayerOutcome(eqx.Module):
     voltages: Float[Array, "batch times neurons"] | None
     max_voltages: Float[Array, "batch neurons"] | None
     code: Int[Array, " batch"]  # of `RESULTS`
+    voltage_integrals: Float[Array, "batch neurons"] | None = None
+    slopes: Float[Array, "batch capacity"] | None = None
 
 
 def first_fault(code: Array, fault: Array, result: Any) -> Array:

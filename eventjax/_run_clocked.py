@@ -20,6 +20,7 @@ from ._solver._delay_steps import delay_steps
 from ._solver._grid import Grid
 from ._solver._recurrence import Recurrence
 from ._solver._step import advance
+from ._solver._voltage_integral import Integral
 from ._spikes import Frames, Spikes
 
 
@@ -34,6 +35,7 @@ def run_clocked(
     solver: Clocked,
     adjoint: AbstractClockedAdjoint,
     grid: Grid,
+    integral: Integral | None,
 ) -> LayerOutcome:
     """Run one layer on input spikes, or on the frames of the layer before."""
     dtype = t1.dtype
@@ -59,7 +61,7 @@ def run_clocked(
         recurrence=recurrence,
         drive=drive,
         state=state.neuron,
-        keep_states=record is not None,
+        keep_states=record is not None or integral is not None,
     )
     run = run_steps(problem, adjoint)
     end, full = _final_state(layer, problem, run, arriving, given, state, adjoint, t1)
@@ -80,6 +82,7 @@ def run_clocked(
         voltages=None if record is None else _voltages(record, problem, run),
         max_voltages=run.max_voltages,
         code=code,
+        voltage_integrals=None if integral is None else _integrals(integral, grid, run),
     )
 
 
@@ -143,6 +146,15 @@ def _final_state(
     room = given.capacity if before is None else max(given.capacity, before.capacity)
     rest, full = in_flight(layer.connection, given, before, t1, room)
     return LayerState(run.state, arriving=rest, pending=pending), full
+
+
+def _integrals(
+    integral: Integral, grid: Grid, run: ClockedRun
+) -> Float[Array, "batch neurons"]:
+    """Sums over the ends of all steps. A readout is small, and so are its states."""
+    trial, v = integral.trial, run.states.v
+    weight = integral.weighting.weight(grid.ends(v.dtype), trial)[:, :, None]
+    return grid.dt / trial.length * jnp.sum(weight * v, axis=0)
 
 
 def _voltages(

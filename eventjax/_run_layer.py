@@ -1,6 +1,7 @@
 """One layer of a network under a solver and an adjoint."""
 
 import equinox as eqx
+import equinox.internal as eqxi
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -21,8 +22,10 @@ from ._solver import AbstractSolver, Clocked, ClosedForm, DiffraxEvent
 from ._solver._event_problem import AbstractEngine, EventRun, never_spikes
 from ._solver._flow_engine import FlowEngine
 from ._solver._grid import Grid
-from ._solver._problem import LayerRun
-from ._solver._voltage import max_voltages, voltages_at
+from ._solver._max_voltage import max_voltages
+from ._solver._problem import LayerProblem, LayerRun
+from ._solver._voltage import voltages_at
+from ._solver._voltage_integral import Integral, voltage_integrals
 from ._spikes import Frames, Spikes
 
 
@@ -38,8 +41,10 @@ def run_layer(
     adjoint: AbstractAdjoint,
     is_first: bool,
     grid: Grid | None,
+    integral: Integral | None,
 ) -> LayerOutcome:
-    """Run one layer on what the layer before gives; `grid` is that of `Clocked`.
+    """Run one layer on what the layer before gives; `grid` is that of `Clocked`. Only a
+    `LeakyIntegrator` can be asked for an `integral`.
 
     Raises a `ValueError` if neuron, solver and adjoint do not work together, or the state
     is one of a solver of another kind."""
@@ -51,7 +56,7 @@ def run_layer(
         )
     if isinstance(solver, Clocked):
         return run_clocked(
-            layer, given, state, drive, t0, t1, record, solver, adjoint, grid
+            layer, given, state, drive, t0, t1, record, solver, adjoint, grid, integral
         )
     if state.pending is not None:
         raise ValueError(
@@ -61,8 +66,9 @@ def run_layer(
         )
     inputs = given, state, drive, t0, t1, record
     if isinstance(solver, ClosedForm) and is_leaky(layer):
-        return _run_leaky(layer, *inputs, adjoint, is_first)
-    return _run_events(layer, *inputs, _engine(layer, solver, t1), adjoint, is_first)
+        return _run_leaky(layer, *inputs, adjoint, is_first, integral)
+    engine = _engine(layer, solver, t1)
+    return _run_events(layer, *inputs, engine, adjoint, is_first, integral)
 
 
 def _engine(layer: Layer, solver: AbstractSolver, t1: Array) -> AbstractEngine:
@@ -81,7 +87,7 @@ def _engine(layer: Layer, solver: AbstractSolver, t1: Array) -> AbstractEngine:
 # operations would be traced again at each call.
 @eqx.filter_jit
 def _run_leaky(
-    layer, given, state, drive, t0, t1, record, adjoint, is_first
+    layer, given, state, drive, t0, t1, record, adjoint, is_first, integral
 ) -> LayerOutcome:
     """The fast path for LIF neurons and leaky integrators in closed form."""
     arrivals = layer_arrivals(layer, given, state, t0)
@@ -93,33 +99,62 @@ def _run_leaky(
         layer, given, state, out, neuron_state, t1, can_be_late
     )
     code = jnp.zeros(run.v.shape[0], jnp.int32)
-    code = first_fault(code, full, RESULTS.in_flight_exceeded)
-    code = first_fault(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
-    none = jnp.zeros_like(run.num_spikes)
     spikes = problem.v_threshold is not None
+    # Known without a run: where only integrals are asked for, there need be none.
+    num_spikes = run.num_spikes if spikes else code
+    code = first_fault(code, full, RESULTS.in_flight_exceeded)
+    code = first_fault(code, num_spikes > layer.capacity, RESULTS.capacity_exceeded)
+    integrals, resolved = _integrals(problem, integral)
+    code = first_fault(code, ~resolved, RESULTS.weighting_unresolved)
+    none = jnp.zeros_like(num_spikes)
     return LayerOutcome(
         out=out,
         spikes=spikes,
-        num_spikes=run.num_spikes,
+        num_spikes=num_spikes,
         num_clipped=none if run.num_clipped is None else run.num_clipped,
         state=end,
         voltages=None if record is None else voltages_at(record, problem, run),
         max_voltages=None if spikes else max_voltages(problem),
         code=code,
+        voltage_integrals=integrals,
+        slopes=_without_gradient(run.slopes),
     )
 
 
-def _max_voltages(layer, arrivals, state, drive, t0, t1) -> Array | None:
-    """Of leaky integrators: in closed form whatever the solver, since nothing that they
-    depend on is left to solve once their input is known."""
+def _integrals(
+    problem: LayerProblem, integral: Integral | None
+) -> tuple[Array | None, Array]:
+    """What is asked for, and whether it is right."""
+    if integral is None:
+        return None, jnp.array(True)
+    return voltage_integrals(problem, integral)
+
+
+def _readouts(
+    layer, arrivals, state, drive, t0, t1, integral
+) -> tuple[Array | None, Array | None, Array]:
+    """Largest voltages and integrals of leaky integrators: in closed form whatever the
+    solver, since nothing that they depend on is left to solve once their input is known."""
     if not isinstance(layer.neuron, LeakyIntegrator):
+        return None, None, jnp.array(True)
+    problem = make_problem(layer, arrivals, state, drive, t0, t1)
+    return max_voltages(problem), *_integrals(problem, integral)
+
+
+def _without_gradient(slopes: Array | None) -> Array | None:
+    """One that is asked for is an error, not zero."""
+    if slopes is None:
         return None
-    return max_voltages(make_problem(layer, arrivals, state, drive, t0, t1))
+    message = (
+        "`Solution.slopes` has no gradient: use `jax.lax.stop_gradient` on it, or the "
+        "spike times."
+    )
+    return eqxi.nondifferentiable_backward(slopes, msg=message, symbolic=True)
 
 
 @eqx.filter_jit
 def _run_events(
-    layer, given, state, drive, t0, t1, record, engine, adjoint, is_first
+    layer, given, state, drive, t0, t1, record, engine, adjoint, is_first, integral
 ) -> LayerOutcome:
     """Any neurons, event by event."""
     arrivals = layer_arrivals(layer, given, state, t0)
@@ -133,6 +168,10 @@ def _run_events(
     code = first_fault(code, full, RESULTS.in_flight_exceeded)
     code = first_fault(code, run.num_spikes > layer.capacity, RESULTS.capacity_exceeded)
     code = first_fault(code, run.exhausted, RESULTS.max_steps_exceeded)
+    highest, integrals, resolved = _readouts(
+        layer, arrivals, state, drive, t0, t1, integral
+    )
+    code = first_fault(code, ~resolved, RESULTS.weighting_unresolved)
     voltages = None
     if record is not None:
         voltages = jnp.take_along_axis(run.voltages, order[:, :, None], axis=1)
@@ -143,6 +182,7 @@ def _run_events(
         num_clipped=jnp.zeros_like(run.num_spikes),
         state=end,
         voltages=voltages,
-        max_voltages=_max_voltages(layer, arrivals, state, drive, t0, t1),
+        max_voltages=highest,
         code=code,
+        voltage_integrals=integrals,
     )

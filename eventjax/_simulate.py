@@ -22,10 +22,13 @@ from ._checks import (
 )
 from ._layer_problem import initial_layer_state
 from ._network import Network
+from ._neuron import LeakyIntegrator
 from ._run_layer import LayerOutcome, run_layer
 from ._solution import LayerState, Solution
 from ._solver import AbstractSolver, Clocked, ClosedForm
+from ._solver._voltage_integral import Integral
 from ._spikes import Frames, Spikes
+from .weightings import AbstractWeighting, Trial
 
 
 def simulate(
@@ -37,6 +40,7 @@ def simulate(
     state: Sequence[LayerState] | None = None,
     drive: Sequence[ArrayLike | None] | None = None,
     record: Float[ArrayLike, " times"] | None = None,
+    integrate: AbstractWeighting | None = None,
     solver: AbstractSolver = ClosedForm(),
     adjoint: AbstractAdjoint = Eventprop(),
     throw: bool = True,
@@ -55,6 +59,9 @@ def simulate(
     - `drive`: for each layer a constant current that is added to its bias, shape `[]`,
         `[neurons]` or `[*batch, neurons]`, or `None`.
     - `record`: times in `[t0, t1]`, shape `[times]`, at which all voltages are returned.
+    - `integrate`: a weighting from `eventjax.weightings`. Then the weighted integrals of
+        the voltages of the last layer, a `LeakyIntegrator`, are returned: in closed form
+        where spike times are exact, on a time grid a sum over the ends of its steps.
     - `solver`: WHEN it spikes.
     - `adjoint`: HOW it learns, the rule for the backward pass.
     - `throw`: raise if something is wrong. With `throw=False` look at `Solution.result`:
@@ -93,6 +100,10 @@ def simulate(
     states = _states(network, state, batch_shape, dtype)
     drives = _drives(network, drive, batch_shape, dtype)
     recorded = None if record is None else _check_record(record, t0, t1, batch)
+    integral = None
+    if integrate is not None:
+        _check_integrate(integrate, network)
+        integral = Integral(integrate, Trial(t0, t1, spikes))
     out, runs = spikes, []
     for k, layer in enumerate(network.layers):
         run = run_layer(
@@ -107,6 +118,7 @@ def simulate(
             adjoint,
             is_first=k == 0,
             grid=grid,
+            integral=integral if k == len(network.layers) - 1 else None,
         )
         code = jnp.where(code == 0, run.code, code)
         out = run.out
@@ -120,6 +132,8 @@ def simulate(
         final_state=tuple(r.state for r in runs),
         voltages=None if recorded is None else tuple(r.voltages for r in runs),
         max_voltages=runs[-1].max_voltages,
+        voltage_integrals=runs[-1].voltage_integrals,
+        slopes=_each(runs, lambda r: r.slopes),
         result=item_of(code),
         t0=t0,
         t1=t1,
@@ -245,6 +259,22 @@ def _check_record(record: Any, t0: Array, t1: Array, batch: int) -> Array:
                 f"{record[int(np.argmin(inside))]}: run for longer, or ask for less."
             )
     return jnp.broadcast_to(record[None], (batch, record.shape[0]))
+
+
+def _check_integrate(integrate: Any, network: Network) -> None:
+    if not isinstance(integrate, AbstractWeighting):
+        raise ValueError(
+            "`integrate` must be a weighting as `ej.weightings.Uniform()`, got "
+            f"`{type(integrate).__name__}`: a function of your own goes into "
+            "`ej.weightings.Smooth`."
+        )
+    neuron = network.layers[-1].neuron
+    if not isinstance(neuron, LeakyIntegrator):
+        raise ValueError(
+            "`integrate` asks for integrals of voltages of the last layer, which must be a "
+            f"`LeakyIntegrator`, got `{type(neuron).__name__}`: end the network with one, "
+            "or leave out `integrate`."
+        )
 
 
 def _unbatch(sol: Solution, batch_shape: tuple[int, ...]) -> Solution:

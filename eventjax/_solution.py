@@ -55,6 +55,11 @@ class RESULTS(eqxi.Enumeration):
         "A sample needed more steps than `max_steps` of the solver allows. Give a larger "
         "`max_steps`, or larger `rtol` and `atol`."
     )
+    weighting_unresolved = (
+        "The weighting of `integrate` or the trial is not one that can be integrated "
+        "exactly: the function of `Smooth` must be smooth and finite on [0, 1], and "
+        "`t1 - t0` at most 1000 times the smallest time constant of the last layer."
+    )
     nonfinite_gradients = (
         "Gradients are not finite: a spike grazes the threshold. `Eventprop(max_jump=...)` "
         "bounds its gradient."
@@ -110,11 +115,16 @@ class Solution(eqx.Module):
     - `max_voltages`: the largest voltage of each neuron of the last layer if that never
         spikes, shape `[*batch, neurons]`, exact between arrivals too (on a time grid the
         largest at a grid point); else `None`.
+    - `voltage_integrals`: the integral over voltage asked for with `integrate`, of each
+        neuron of the last layer, shape `[*batch, neurons]`, or `None`.
+    - `slopes`: for each layer of `LIF` under `ClosedForm` and `Eventprop` how steep the
+        voltage is just before each spike, per ms and of the shape of its `Spikes`, 0 in
+        empty places; else `None`. Without gradient.
     - `result`: how each sample ended, a member of `RESULTS` of shape `[*batch]`.
     - `t0`, `t1`: the interval in ms.
 
-    Differentiable: times of spikes, voltages, final state; on a time grid frames instead
-    of times.
+    Differentiable: times of spikes, voltages and their integrals, final state; on a time
+    grid frames instead of times.
     """
 
     spikes: tuple[Spikes | None, ...]
@@ -127,6 +137,8 @@ class Solution(eqx.Module):
     result: RESULTS
     t0: Float[Array, ""]
     t1: Float[Array, ""]
+    voltage_integrals: Float[Array, "*batch neurons"] | None = None
+    slopes: tuple[Float[Array, "*batch capacity"] | None, ...] = ()
 
     @property
     def first_spike_times(self) -> Float[Array, "*batch neurons"]:

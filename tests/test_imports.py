@@ -18,7 +18,7 @@ ROOMS = """
     _spikes _solution
     _neuron _connection
     _network
-    surrogates
+    surrogates weightings
     _solver
     _adjoint
     _layer_arrivals _layer_problem _checks _layer_outcome

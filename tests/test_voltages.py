@@ -144,3 +144,16 @@ def test_gradient_of_the_largest_voltage():
         expected = (loss(move(1e-6)) - loss(move(-1e-6))) / 2e-6
         products = jax.tree.map(lambda x, y: jnp.sum(x * y), slopes, way)
         np.testing.assert_allclose(sum(jax.tree.leaves(products)), expected, rtol=1e-6)
+
+
+def test_times_in_any_order(case):
+    """Also several that are the same, and those of arrivals and of spikes."""
+    network, spikes = case
+    sol = voltages(network, spikes, jnp.zeros(1))[1]
+    own = sol.spikes[0].times[0, :3]
+    record = jnp.concatenate([jnp.linspace(0.0, T1, 6), own, spikes.times[1, :2], own])
+    order = np.random.default_rng(7).permutation(len(record))
+    v = voltages(network, spikes, record)[0]
+    moved = voltages(network, spikes, record[order])[0]
+    np.testing.assert_allclose(moved, v[:, order], atol=1e-14)
+    np.testing.assert_allclose(v[:, 6:9], v[:, 11:], atol=1e-14)

@@ -21,14 +21,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._neuron._lif_flow import Taus
-from .._solver._lists import AbstractLists, neurons_of, tile_size
+from .._solver._lists import AbstractLists, is_recurrent, neurons_of, tile_size
 from .._solver._problem import LayerProblem
 from .._solver._record import Log, Trace
+from .._solver._returns import join, num_upcoming, Returns, Upcoming
 from .._solver._rows import Rows
 from .._solver._stream_lists import lists_of
 from .._solver._window import Neurons, wide, Window, window_steps
-from .._solver._work_queue import compute_once
-from ._jumps import Chains, Sums, through_spikes
+from ._jumps import Passed, Sums, through_spikes
 
 
 class Cotangents(eqx.Module):
@@ -39,20 +39,29 @@ class Cotangents(eqx.Module):
     i: Float[Array, "batch neurons"]
 
 
+class Wanted(eqx.Module):
+    """Which gradients are asked for, of those that cost something."""
+
+    times: bool = eqx.field(static=True)  # of what arrives from before
+    neurons: bool = eqx.field(static=True)  # of any of the neurons' parameters
+
+
 class _Adjoint(eqx.Module):
     # Cotangents of the state where each sample stands
     v: Float[Array, "batch neurons"]
     i: Float[Array, "batch neurons"]
     # Arrivals that have not been passed yet
     position: Int[Array, "batch lists"] | None
+    returns: Returns | None
     # Gradients
-    chains: Chains  # those of spikes
-    rows: Float[Array, "more neurons"] | None
-    recurrent: Float[Array, "copies neurons neurons"] | None
-    delay: Float[Array, "copies neurons"] | None
-    times: Float[Array, "places batch lanes"]
-    currents: Float[Array, "places batch neurons"] | None
-    bias: Float[Array, "batch neurons"]  # but for what spikes add to it
+    spike_times: Float[Array, " places"]
+    sums: Rows | None  # of Sums
+    rows: Float[Array, "more neurons"] | None  # as those of the lists
+    recurrent: Float[Array, "streams neurons"] | None  # where the lists have no rows
+    delay: Float[Array, " streams"] | None
+    times: Float[Array, "events batch lanes"] | None
+    currents: Float[Array, "events batch neurons"] | None
+    bias: Float[Array, "batch neurons"] | None  # but for what spikes add to it
 
 
 class _Given(eqx.Module):
@@ -70,70 +79,43 @@ def _time_cotangents(row: Array, v: Array, i: Array, taus: Taus) -> Array:
     return row * (i / taus.syn - v / taus.mem)
 
 
-def _time_cotangent(row: Array, v: Array, i: Array, taus: Taus) -> Array:
-    """Of an arrival that adds `row`, summed over the neurons (last axis).
-
-    By a product with ones: on CPU, XLA sums short rows many times slower."""
-    each = _time_cotangents(row, v, i, taus)
+def _sum_neurons(each: Array) -> Array:
+    """By a product with ones: on CPU, XLA sums short rows many times slower."""
     return each @ jnp.ones(each.shape[-1], each.dtype)
-
-
-def _through_return(
-    adjoint: _Adjoint, returned: Int[Array, " batch"], given: _Given
-) -> _Adjoint:
-    """Pass the arrival of an own spike at the end of a window."""
-    there = returned >= 0
-    copies = given.problem.recurrent.shape[0]
-    which = jnp.maximum(returned, 0)
-    place, copy = which // copies, which % copies
-    sample = jnp.arange(there.shape[0], dtype=jnp.int32)
-    spike_time = adjoint.chains.spike_time
-    flat = sample * spike_time.shape[1] + place
-    source = given.trace.spikes.take(flat).source
-    row = given.problem.recurrent[copy, source]
-    t_bar = _time_cotangent(row, adjoint.v, adjoint.i, given.neurons.taus)
-    t_bar = jnp.where(there, t_bar, 0.0)
-    read = jnp.where(there[:, None], adjoint.i, 0.0)
-    return eqx.tree_at(
-        lambda a: (a.chains.spike_time, a.delay, a.recurrent),
-        adjoint,
-        (
-            spike_time.at[sample, place].add(t_bar),
-            adjoint.delay.at[copy, source].add(t_bar),
-            adjoint.recurrent.at[copy, source].add(read),
-        ),
-    )
 
 
 def _window_of(
     adjoint: _Adjoint, line: Int[Array, ""], log: Log, given: _Given
-) -> tuple[Window, _Adjoint]:
-    """The window, and the adjoint with the position of its start."""
+) -> tuple[Window, Upcoming | None, _Adjoint]:
+    """The window, the own spikes that arrive in it, and the adjoint where it starts."""
     if adjoint.position is None:
-        return given.lists.nth(line), adjoint
+        return given.lists.nth(line), None, adjoint
     position = adjoint.position - log.taken.astype(jnp.int32)
     window = given.lists.behind(position, log.start)
-    if log.end is not None:
-        window = window.cut(log.end, given.problem.rows.shape[0])
-    return window, eqx.tree_at(lambda a: a.position, adjoint, position)
+    adjoint = eqx.tree_at(lambda a: a.position, adjoint, position)
+    if adjoint.returns is None:
+        return window, None, adjoint
+    problem = given.problem
+    size = num_upcoming(problem, given.lists)
+    count = log.returned.astype(jnp.int32)
+    upcoming, returns = adjoint.returns.back(
+        count, size, given.trace.spikes, problem.recurrent_delay
+    )
+    window = join(window, upcoming, problem, log.end)
+    return window, upcoming, eqx.tree_at(lambda a: a.returns, adjoint, returns)
 
 
 def _read(
     adjoint: _Adjoint,
     line: Int[Array, ""],
     window: Window,
+    upcoming: Upcoming | None,
     reads: tuple[Array, Array],
     given: _Given,
 ) -> _Adjoint:
     """Gradients of the window's arrivals, from the cotangents just after each."""
     reads_v, reads_i = reads
-    received, taus = window.received(given.lists.rows), wide(given.neurons.taus)
-    new_rows, new_currents = adjoint.rows, adjoint.currents
-    if window.currents is None:
-        t_bar = _time_cotangent(received, reads_v, reads_i, taus)[:, :, None]
-        new_rows = new_rows.at[window.index].add(reads_i)
-    else:
-        t_bar = _time_cotangents(received, reads_v, reads_i, taus)
+    new = {}
 
     def write(into, x):
         if given.lists.steady:
@@ -141,44 +123,80 @@ def _read(
             return lax.dynamic_update_slice_in_dim(into, x, first, axis=0)
         # Arrivals behind the window's end come again in the next one.
         _, batch, lanes = window.ends.shape
-        at = jnp.where(window.there, window.place, into.shape[0])
+        at = jnp.where(window.given, window.place, into.shape[0])
         sample = jnp.arange(batch, dtype=jnp.int32)[None, :, None]
         lane = jnp.arange(lanes, dtype=jnp.int32)[None, None]
         return into.at[at, sample, lane].add(x, mode="drop")
 
-    if new_currents is not None:
-        new_currents = write(new_currents, jnp.where(window.there, reads_i, 0.0))
+    if adjoint.times is not None or upcoming is not None:
+        received, taus = window.received(given.lists.rows), wide(given.neurons.taus)
+        t_bar = _time_cotangents(received, reads_v, reads_i, taus)
+        whole = _sum_neurons(t_bar)
+        if window.currents is None:
+            t_bar = whole[:, :, None]
+        if adjoint.times is not None:
+            new["times"] = write(adjoint.times, t_bar)
+        if upcoming is not None:
+            new |= _read_returns(adjoint, window, upcoming, whole, reads_i)
+    if adjoint.rows is not None:
+        new["rows"] = adjoint.rows.at[window.index].add(reads_i)
+    if adjoint.currents is not None:
+        new["currents"] = write(adjoint.currents, jnp.where(window.given, reads_i, 0.0))
+    names = list(new)
     return eqx.tree_at(
-        lambda a: (a.rows, a.times, a.currents),
-        adjoint,
-        (new_rows, write(adjoint.times, t_bar), new_currents),
-        is_leaf=lambda x: x is None,
+        lambda a: [getattr(a, name) for name in names], adjoint, list(new.values())
     )
 
 
+def _read_returns(
+    adjoint: _Adjoint, window: Window, upcoming: Upcoming, t_bar: Array, reads_i: Array
+) -> dict[str, Array]:
+    """Gradients of own spikes that arrive."""
+    there, which = window.own >= 0, jnp.maximum(window.own, 0)
+
+    def pick(x, into):
+        return jnp.where(there, jnp.take_along_axis(x, which, axis=0), into.shape[0])
+
+    spike = pick(upcoming.spike, adjoint.spike_times)
+    stream = pick(upcoming.stream, adjoint.delay)
+    new = {
+        "spike_times": adjoint.spike_times.at[spike].add(t_bar, mode="drop"),
+        "delay": adjoint.delay.at[stream].add(t_bar, mode="drop"),
+    }
+    if adjoint.recurrent is not None:
+        # They arrive at the window's end only.
+        new["recurrent"] = adjoint.recurrent.at[stream[-1]].add(
+            reads_i[-1], mode="drop"
+        )
+    return new
+
+
 def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _Adjoint:
-    log = jax.tree.map(lambda x: x[line], given.trace.log)
-    if log.returned is not None:
-        adjoint = _through_return(adjoint, log.returned, given)
-    window, adjoint = _window_of(adjoint, line, log, given)
+    trace, neurons = given.trace, given.neurons
+    log = jax.tree.map(lambda x: x[line], trace.log)
+    window, upcoming, adjoint = _window_of(adjoint, line, log, given)
     added = None
-    if given.neurons.v_threshold is not None:
-        chains, added = through_spikes(
+    if neurons.v_threshold is not None:
+        following = jnp.minimum(line + 1, trace.log.first.shape[0] - 1)
+        is_last = line + 1 == trace.num_windows
+        last = jnp.where(is_last, trace.count, trace.log.first[following])
+        sums, added = through_spikes(
             adjoint.v,
-            adjoint.chains,
+            adjoint.spike_times,
+            adjoint.sums,
             window,
-            log.num_spikes,
-            given.trace.spikes,
-            given.neurons,
+            Passed(log.first, last, log.rounds),
+            trace.spikes,
+            neurons,
             given.max_jump,
             tile_size(given.problem),
         )
-        adjoint = eqx.tree_at(lambda a: a.chains, adjoint, chains)
+        adjoint = eqx.tree_at(
+            lambda a: a.sums, adjoint, sums, is_leaf=lambda x: x is None
+        )
 
     # The cotangents just after each arrival, and at the window's start.
-    steps = window_steps(window, given.neurons.taus)
-    if given.problem.own_lists:
-        steps = compute_once(steps, line >= 0)
+    steps = window_steps(window, neurons.taus)
     reads_v, reads_i = [], []
     v, i = adjoint.v, adjoint.i
     for j in reversed(range(window.ends.shape[0])):
@@ -188,38 +206,56 @@ def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _
         if added is not None:
             v, i = v + added[0][j], i + added[1][j]
     reads = jnp.stack(reads_v[::-1]), jnp.stack(reads_i[::-1])
-    adjoint = _read(adjoint, line, window, reads, given)
-    bias = adjoint.bias + (adjoint.v - v)
-    return eqx.tree_at(lambda a: (a.v, a.i, a.bias), adjoint, (v, i, bias))
+    adjoint = _read(adjoint, line, window, upcoming, reads, given)
+    if adjoint.bias is not None:
+        bias = adjoint.bias + (adjoint.v - v)
+        adjoint = eqx.tree_at(lambda a: a.bias, adjoint, bias)
+    return eqx.tree_at(lambda a: (a.v, a.i), adjoint, (v, i))
 
 
-def _start(given: _Given, bars: Cotangents) -> _Adjoint:
+def _start(given: _Given, bars: Cotangents, wanted: Wanted) -> _Adjoint:
     problem, trace, lists = given.problem, given.trace, given.lists
-    zeros = jnp.zeros_like(bars.v).reshape(-1)
-    by_mem = by_syn = zeros
-    if trace.final.v_by_mem is not None:
-        by_mem = (bars.v * trace.final.v_by_mem).reshape(-1)
-        by_syn = bars.v * trace.final.v_by_syn + bars.i * trace.final.i_by_syn
-        by_syn = by_syn.reshape(-1)
-    chains = Chains(
-        trace.last,
-        jnp.take_along_axis(bars.times, trace.order, axis=1),
-        Rows.of(Sums(zeros, zeros, by_mem, by_syn)),
-    )
+    sums = bias = None
+    if wanted.neurons:
+        bias = zeros = jnp.zeros_like(bars.v)
+        by_mem = by_syn = zeros
+        if trace.final.v_by_mem is not None:
+            by_mem = bars.v * trace.final.v_by_mem
+            by_syn = bars.v * trace.final.v_by_syn + bars.i * trace.final.i_by_syn
+        flat = [x.reshape(-1) for x in (zeros, zeros, by_mem, by_syn)]
+        sums = Rows.of(Sums(*flat))
     like = lambda x: None if x is None else jnp.zeros_like(x)
     blank = jnp.zeros((lists.places, *problem.times.shape[1:]), bars.v.dtype)
+    delay = recurrent = None
+    if is_recurrent(problem):
+        num = problem.v.shape[1]
+        delay = jnp.zeros(problem.recurrent_delay.size, bars.v.dtype)
+        if lists.rows is None:
+            recurrent = jnp.zeros((delay.size, num), bars.v.dtype)
     return _Adjoint(
         bars.v,
         bars.i,
         trace.position,
-        chains,
+        trace.returns,
+        _of_spikes(bars.times, given),
+        sums,
         like(lists.rows),
-        like(problem.recurrent),
-        like(problem.recurrent_delay),
-        blank,
+        recurrent,
+        delay,
+        blank if wanted.times else None,
         blank if problem.own_lists else None,
-        like(bars.v),
+        bias,
     )
+
+
+def _of_spikes(times: Float[Array, "batch capacity"], given: _Given) -> Array:
+    """Cotangents of the sorted times, as the spikes are in the record."""
+    trace, capacity = given.trace, times.shape[1]
+    places = jnp.arange(trace.place.shape[0], dtype=jnp.int32)
+    there = (places < trace.count) & (trace.place < capacity)
+    sample = trace.spikes.tree().pair // given.problem.v.shape[1]
+    found = times[sample, jnp.where(there, trace.place, 0)]
+    return jnp.where(there, found, 0.0)
 
 
 def _like(parameter: Array | None, total: Array, shape: tuple[int, ...]):
@@ -232,11 +268,46 @@ def _like(parameter: Array | None, total: Array, shape: tuple[int, ...]):
     return jnp.sum(total, axis=0, keepdims=True) if parameter.shape[0] == 1 else total
 
 
+def _of_neurons(adjoint: _Adjoint, problem: LayerProblem) -> dict[str, Array | None]:
+    """Gradients of the neurons' parameters."""
+    names = "tau_mem", "tau_syn", "v_threshold", "v_reset", "bias"
+    if adjoint.sums is None:
+        return dict.fromkeys(names)
+    sums, shape = adjoint.sums.tree(), problem.v.shape
+    bias = adjoint.bias + (sums.before - sums.after).reshape(shape)
+    totals = sums.by_mem, sums.by_syn, -sums.before, sums.after, bias
+    return {
+        name: _like(getattr(problem, name), total, shape)
+        for name, total in zip(names, totals)
+    }
+
+
+def _of_rows(adjoint: _Adjoint, given: _Given) -> dict[str, Array | None]:
+    """Gradients of what arrivals add, and of how long they take."""
+    problem, lists = given.problem, given.lists
+    shape = None if adjoint.delay is None else problem.recurrent.shape
+    delay = None if shape is None else adjoint.delay.reshape(shape[:2])
+    recurrent, events = adjoint.recurrent, problem.times.shape[0]
+    if lists.rows is None:
+        neuron = jnp.arange(problem.v.shape[1], dtype=jnp.int32)
+        here = problem.index, neuron[None, None]
+        rows = jnp.zeros_like(problem.rows).at[here].add(adjoint.currents[:events])
+    else:
+        rows, recurrent = adjoint.rows[: lists.no_row], adjoint.rows[lists.no_row + 1 :]
+    recurrent = None if shape is None else recurrent.reshape(shape)
+    return {"rows": rows, "recurrent": recurrent, "recurrent_delay": delay}
+
+
 def backward(
-    problem: LayerProblem, trace: Trace, bars: Cotangents, max_jump: float | None
+    problem: LayerProblem,
+    trace: Trace,
+    bars: Cotangents,
+    max_jump: float | None,
+    wanted: Wanted,
 ) -> LayerProblem:
     """The gradient with respect to each field of the problem (`t0`, `t1` and `index` have
-    none). That of the time constants is right only if the trace was made for it."""
+    none, and those that are not wanted). That of the time constants is right only if the
+    trace was made for it."""
     given = _Given(
         problem,
         lists_of(problem),
@@ -249,31 +320,17 @@ def backward(
         line, adjoint = state
         return line - 1, _through_window(adjoint, line, given)
 
-    start = trace.num_windows - 1, _start(given, bars)
+    start = trace.num_windows - 1, _start(given, bars, wanted)
     _, adjoint = lax.while_loop(lambda state: state[0] >= 0, body, start)
-    sums, shape = adjoint.chains.sums.tree(), problem.v.shape
-    events = problem.times.shape[0]
-    if problem.own_lists:
-        neuron = jnp.arange(shape[1], dtype=jnp.int32)
-        here = problem.index, neuron[None, None]
-        rows = jnp.zeros_like(problem.rows).at[here].add(adjoint.currents[:events])
-    else:
-        rows = adjoint.rows[:-1]
-    bias = adjoint.bias + (sums.before - sums.after).reshape(shape)
+    times = adjoint.times
     each = {
-        "rows": rows,
-        "recurrent": adjoint.recurrent,
-        "recurrent_delay": adjoint.delay,
-        "tau_mem": _like(problem.tau_mem, sums.by_mem, shape),
-        "tau_syn": _like(problem.tau_syn, sums.by_syn, shape),
-        "v_threshold": _like(problem.v_threshold, -sums.before, shape),
-        "v_reset": _like(problem.v_reset, sums.after, shape),
-        "bias": _like(problem.bias, bias, shape),
+        **_of_rows(adjoint, given),
+        **_of_neurons(adjoint, problem),
         "v": adjoint.v,
         "i": adjoint.i,
         "t0": None,
         "t1": None,
-        "times": adjoint.times[:events],
+        "times": None if times is None else times[: problem.times.shape[0]],
         "index": None,
         "streams": None,
     }

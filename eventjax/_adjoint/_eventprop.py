@@ -10,7 +10,7 @@ from .._solver._lists import neurons_of
 from .._solver._problem import LayerProblem, LayerRun
 from .._solver._record import Trace
 from ._base import AbstractExactAdjoint, refuse
-from ._equations import backward, Cotangents
+from ._equations import backward, Cotangents, Wanted
 from ._event_adjoint import event_eventprop
 from ._jumps import credible_slope, smallest_slope
 
@@ -36,13 +36,18 @@ def _backward(trace, grad_run, perturbed, problem, *, fixed, capacity, max_jump)
     problem = _whole(problem, fixed)
     zeros = jnp.zeros_like(problem.v)
     times = grad_run.times
-    empty = jnp.zeros(trace.order.shape, problem.v.dtype)
+    empty = jnp.zeros((problem.v.shape[0], capacity), problem.v.dtype)
     bars = Cotangents(
         empty if times is None else times,
         zeros if grad_run.v is None else grad_run.v,
         zeros if grad_run.i is None else grad_run.i,
     )
-    return backward(problem, trace, bars, max_jump)
+    p = perturbed
+    wanted = Wanted(
+        times=bool(p.times),
+        neurons=any((p.tau_mem, p.tau_syn, p.v_threshold, p.v_reset, p.bias)),
+    )
+    return backward(problem, trace, bars, max_jump, wanted)
 
 
 def _with_clipped(
@@ -52,13 +57,13 @@ def _with_clipped(
     if max_jump is None or problem.v_threshold is None:
         return run
     batch, num = problem.v.shape
-    spikes = trace.spikes.tree()
-    sample = jnp.repeat(jnp.arange(batch, dtype=jnp.int32), trace.order.shape[1])
-    here = neurons_of(problem).at(sample * num + spikes.source, num)
+    spikes, neurons = trace.spikes.tree(), neurons_of(problem)
+    there = jnp.arange(spikes.time.shape[0], dtype=jnp.int32) < trace.count
+    here = neurons.at(spikes.pair, num)
     slope = credible_slope(spikes.i, here)
     steep = slope < smallest_slope(here.v_threshold - here.v_reset, max_jump)
-    steep &= jnp.isfinite(spikes.time)
-    count = jnp.sum(steep.reshape(batch, -1), axis=1, dtype=jnp.int32)
+    count = jnp.zeros(batch, jnp.int32)
+    count = count.at[spikes.pair // num].add((there & steep).astype(jnp.int32))
     return eqx.tree_at(lambda r: r.num_clipped, run, count, is_leaf=lambda x: x is None)
 
 

@@ -141,17 +141,16 @@ def propagate(state: Flow, steps: Steps, bias: Array) -> Flow:
     )
 
 
-def upper_bound(v: Array, i: Array, part: Array, taus: Taus, peak: Array) -> Array:
-    """A cheap bound from above on V within a time of `part` times tau_mem; `peak` is
-    `psp_peak` of the neurons.
+def upper_bound(v: Array, i: Array, part: Array, peak: Array, taus: Taus) -> Array:
+    """A cheap bound from above on V within a time of `part` times tau_mem (1 at most),
+    where it is not V at the start that is largest; `peak` is the largest voltage after one
+    unit of current within that time, or `part` if that is smaller.
 
     The largest u reached is a convex function of both start values, so between u = 0,
-    where it is at most `min(peak, part)` times the current, and u = I, where u only
-    falls, it is below the chord. Below u = 0 both terms of the solution are bounded by
-    themselves, with exp(-x) >= 1 - x.
+    where it is at most `peak` times the current, and u = I, from where on u only falls, it
+    is below the chord. Below u = 0 both terms of the solution are bounded by themselves,
+    with exp(-x) >= 1 - x.
     """
-    part = jnp.minimum(part, 1.0)
-    most = jnp.minimum(peak, part)
     u = v - taus.bias
-    rise = jnp.maximum(i, 0.0) * most - u * jnp.where(u >= 0, most, part)
-    return v + jnp.maximum(rise, 0.0)
+    rest = jnp.maximum(u * (1 - peak), u * (1 - part))
+    return taus.bias + (rest + jnp.maximum(i, 0.0) * peak)

@@ -1,20 +1,20 @@
 """The exact solver's loops over windows, and what they keep for the reverse pass."""
 
 import equinox as eqx
-import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from .._connection._sort import ranks
 from .._neuron._lif_flow import Flow
+from ._commit import commit, cut_short, send_back
 from ._lists import AbstractLists, is_recurrent, neurons_of, tile_size
 from ._problem import LayerProblem, LayerRun
-from ._record import add_spikes, Log, over_tiles, Record, Trace
-from ._rows import Rows
-from ._sort import sorted_places
-from ._spiking import Drop, solve_spikes, state_after
+from ._record import Log, Record, Trace
+from ._returns import join, num_upcoming, Returns
+from ._spiking import blank_spike, solve_spikes
 from ._stream_lists import lists_of
-from ._window import advance, Free, Neurons
+from ._window import advance, Neurons, window_steps
 
 
 class _Carry(eqx.Module):
@@ -25,6 +25,7 @@ class _Carry(eqx.Module):
     position: Int[Array, "batch lists"] | None
     # What has happened
     record: Record
+    returns: Returns | None
     log: Log
     step: Int[Array, ""]
 
@@ -53,40 +54,43 @@ def _max_windows(given: _Given) -> int:
 
 
 def _start(given: _Given, by_tau: bool) -> _Carry:
-    problem, lists = given.problem, given.lists
+    problem, lists, capacity = given.problem, given.lists, given.capacity
     zero = jnp.zeros_like(problem.v) if by_tau else None
     state = Flow(problem.v, problem.i, zero, zero, zero)
-    record = Record.empty(problem, given.capacity, by_tau)
-    time = position = None
+    recurrent = is_recurrent(problem)
+    spike = blank_spike(state, keep_drop=recurrent)
+    # With recurrence some of a window's spikes may be taken back.
+    room = 2 * capacity if recurrent else capacity
+    record = Record.empty(problem, room, given.tile, spike)
+    time = position = returns = back = None
     if not lists.steady:
         time = jnp.full(problem.v.shape[0], problem.t0, problem.v.dtype)
         position = lists.first
-    back = time if is_recurrent(problem) else None
-    log = Log.empty(_max_windows(given), _line(record, time, back, position, back))
-    return _Carry(state, time, position, record, log, jnp.zeros((), jnp.int32))
+    if recurrent:
+        places = record.spikes.ints.shape[0]
+        returns, back = Returns.empty(problem, capacity, places), record.num_spikes
+    line = _line(record, time, time if recurrent else None, position, back)
+    log = Log.empty(_max_windows(given), line)
+    zero = jnp.zeros((), jnp.int32)
+    return _Carry(state, time, position, record, returns, log, zero)
 
 
 def _line(record: Record, start, end, taken, returned) -> Log:
-    small = lambda x, dtype: None if x is None else x.astype(dtype)
-    returned = small(returned, jnp.int32)
-    return Log(record.num_spikes, start, end, small(taken, jnp.int8), returned)
-
-
-def _give_up(free: Free, record: Record) -> Free:
-    """Samples whose spikes do not fit are not looked at any more."""
-    fits = jnp.repeat(record.num_spikes <= record.capacity, record.last.shape[1])
-    first = jnp.where(fits, free.first, free.states.v.shape[0] - 1)
-    return eqx.tree_at(lambda f: f.first, free, first)
-
-
-def _end(free: Free, shape: tuple[int, int]) -> Flow:
-    """The state at the window's end without spikes."""
-    return jax.tree.map(lambda x: x[-1].reshape(shape), free.states)
+    small = lambda x: None if x is None else x.astype(jnp.int8)
+    return Log(
+        record.num_spikes,
+        record.count,
+        record.rounds,
+        start,
+        end,
+        small(taken),
+        small(returned),
+    )
 
 
 def _feed_forward_step(carry: _Carry, given: _Given) -> _Carry:
     """A window of as many arrivals as it holds."""
-    lists, record, tile = given.lists, carry.record, given.tile
+    lists, neurons, tile = given.lists, given.neurons, given.tile
     time, position, taken = carry.time, carry.position, None
     if lists.steady:
         window = lists.nth(carry.step)
@@ -94,107 +98,52 @@ def _feed_forward_step(carry: _Carry, given: _Given) -> _Carry:
         window = lists.behind(position, time)
         taken = lists.taken(window)
         time, position = window.ends[-1, :, 0], position + taken
-    log = carry.log.write(carry.step, _line(record, carry.time, None, taken, None))
-    free = advance(carry.state, window, lists.rows, given.neurons)
-    if given.neurons.v_threshold is None:
-        state = _end(free, carry.state.v.shape)
+    before = carry.record.next_window()
+    if neurons.v_threshold is None:
+        steps = window_steps(window, neurons.taus, carry.state.v_by_mem is not None)
+        state, _ = advance(carry.state, window, steps, lists.rows, neurons)
+        record = before
     else:
-        free = _give_up(free, record)
-        emitted, count, state = solve_spikes(
-            free, window, given.neurons, given.capacity, tile
+        state, record = solve_spikes(
+            carry.state, window, lists.rows, neurons, before, tile
         )
-        record = add_spikes(record, emitted, count, tile)
-    return _Carry(state, time, position, record, log, carry.step + 1)
+    line = _line(before, carry.time, None, taken, None)
+    line = eqx.tree_at(lambda x: x.rounds, line, record.rounds)
+    log = carry.log.write(carry.step, line)
+    return _Carry(state, time, position, record, None, log, carry.step + 1)
 
 
 def _recurrent_step(carry: _Carry, given: _Given) -> _Carry:
-    """As without recurrence, but nothing is settled beyond the time at which a spike of
-    the layer first arrives back at it; there the window ends, and the row is added."""
-    problem, neurons, tile, record = (
+    """As without recurrence, with the layer's own spikes among the arrivals. All spikes of
+    the window are solved as if none of them came back; where one does so within it the
+    window ends there, and what was found behind is taken back."""
+    problem, lists, neurons, tile = (
         given.problem,
+        given.lists,
         given.neurons,
         given.tile,
-        carry.record,
     )
-    (batch, num), no_row = record.last.shape, problem.rows.shape[0]
-    delay = problem.recurrent_delay
-    window = given.lists.behind(carry.position, carry.time)
-    returning = jnp.argmin(record.pending, axis=1).astype(jnp.int32)
-    arrival = jnp.take_along_axis(record.pending, returning[:, None], axis=1)[:, 0]
-    limit = jnp.minimum(jnp.min(window.ends[-1], axis=1), arrival)
-
-    # All spikes up to there, as if none of them came back.
-    window = window.cut(limit, no_row)
-    free = _give_up(advance(carry.state, window, given.lists.rows, neurons), record)
-    emitted, _, _ = solve_spikes(
-        free, window, neurons, given.capacity, tile, keep_drop=True
+    before, delay = carry.record.next_window(), problem.recurrent_delay
+    window = lists.behind(carry.position, carry.time)
+    size = num_upcoming(problem, lists)
+    upcoming = carry.returns.upcoming(size, before.spikes, delay)
+    limit = jnp.full_like(carry.time, problem.t1)
+    window = join(window, upcoming, problem, limit, jnp.min(delay))
+    state, record = solve_spikes(
+        carry.state, window, lists.rows, neurons, before, tile, keep_drops=True
     )
-
-    # Those up to the first return are right.
-    shortest = jnp.min(delay, axis=0)
-
-    def earliest(real, pair, spike, first):
-        time = jnp.where(real, spike.time + shortest[pair % num], jnp.inf)
-        return first.at[pair // num].min(time)
-
-    end = over_tiles(emitted, tile, earliest, limit)
-
-    def accept(real, pair, spike, count):
-        real &= spike.time <= end[pair // num]
-        return count.at[pair].add(real.astype(jnp.int32))
-
-    count = jnp.zeros(batch * num, jnp.int32)
-    count = over_tiles(emitted, tile, accept, count)
-    window = window.cut(end, no_row)
-    free = advance(carry.state, window, given.lists.rows, neurons)
-
-    def last_spikes(real, pair, spike, last):
-        real &= spike.nth == count[pair] - 1
-        return last.put(pair, real, (spike.time, spike.drop))
-
-    zeros = jnp.zeros_like(carry.state.v).reshape(-1)
-    by_tau = None if carry.state.v_by_mem is None else zeros
-    nothing = jnp.repeat(end, num), Drop(zeros, by_tau, by_tau)
-    last = over_tiles(emitted, tile, last_spikes, Rows.of(nothing))
-    time, drop = jax.tree.map(lambda x: x.reshape(batch, num), last.tree())
-    state = _end(free, (batch, num))
-    state = state_after(state, time, drop, end[:, None], neurons.taus)
-
-    returns = (arrival <= end) & (arrival <= problem.t1)
-    sample = jnp.arange(batch, dtype=jnp.int32)
-    spike, copy = returning // delay.shape[0], returning % delay.shape[0]
-    source = record.spikes.take(sample * given.capacity + spike).source
-    back = problem.recurrent[copy, source]
-    state = state.receive(jnp.where(returns[:, None], back, 0.0))
-    place = jnp.where(returns, returning, record.pending.shape[1])
-    pending = record.pending.at[sample, place].set(jnp.inf, mode="drop")
-    taken = given.lists.taken(window)
-    returned = jnp.where(returns, returning, -1)
-    line = _line(record, carry.time, end, taken, returned)
-    record = eqx.tree_at(lambda r: r.pending, record, pending)
-    record = add_spikes(record, emitted, count.reshape(batch, num), tile, end, delay)
+    end, is_cut = cut_short(window, before, record, delay, tile)
+    record, state, window = commit(
+        carry.state, state, window, end, is_cut, lists, neurons, before, record, tile
+    )
+    returns = send_back(carry.returns, before, record, delay, tile)
+    taken, returned = lists.taken(window), window.num_returned
+    returns = returns.pop(upcoming, returned, record.spikes, delay)
+    line = _line(before, carry.time, end, taken, returned)
+    line = eqx.tree_at(lambda x: x.rounds, line, record.rounds)
     log = carry.log.write(carry.step, line)
-    return _Carry(state, end, carry.position + taken, record, log, carry.step + 1)
-
-
-def _sort_spikes(
-    carry: Record, before: Int[Array, "windows batch"]
-) -> tuple[Array, Array, Array]:
-    """Sorted times and sources, and the place of each recorded spike in them; `before`
-    as for `sorted_places`."""
-    spikes = carry.spikes.tree()
-    batch = carry.num_spikes.shape[0]
-    time, source = (x.reshape(batch, -1) for x in (spikes.time, spikes.source))
-    order = sorted_places(time, carry.num_spikes, before)
-
-    first = jnp.arange(batch, dtype=jnp.int32)[:, None] * time.shape[1]
-    place = (first + order).reshape(-1)
-
-    def move(x):
-        flat = x.reshape(-1)
-        return flat.at[place].set(flat, unique_indices=True).reshape(x.shape)
-
-    return move(time), move(source), order
+    position = carry.position + taken
+    return _Carry(state, end, position, record, returns, log, carry.step + 1)
 
 
 def _feed_forward(given: _Given, by_tau: bool) -> _Carry:
@@ -209,9 +158,9 @@ def _recurrent(given: _Given, by_tau: bool) -> _Carry:
     carry = _start(given, by_tau)
     bound = carry.log.num_spikes.shape[0]
 
-    def unfinished(carry: _Carry):
+    def unfinished(carry: _Carry) -> Bool[Array, " batch"]:
         left = (carry.time < t1) | jnp.any(carry.position < last, axis=1)
-        left |= jnp.min(carry.record.pending, axis=1) <= t1
+        left |= jnp.min(carry.returns.time, axis=1) <= t1
         return left & (carry.record.num_spikes <= given.capacity)
 
     def busy(carry: _Carry):
@@ -240,18 +189,22 @@ def solve(
     run = _recurrent if is_recurrent(problem) else _feed_forward
     carry = run(given, by_tau)
     record, state = carry.record, carry.state
-    # With lists of their own neurons are not in the same window at the same time.
-    before = carry.log.num_spikes
-    before = jnp.zeros_like(before) if problem.own_lists else before
-    times, sources, order = _sort_spikes(record, before)
+    # Spikes are out of order within a window only.
+    order = ranks(record.by_slot(capacity).T[:, :, None])[:, :, 0].T
+    if given.neurons.v_threshold is None:
+        times, place = record.by_slot(capacity), record.spikes.tree().slot
+        sources, slopes = jnp.zeros_like(order), None
+    else:
+        times, sources, slopes, place = record.in_order(order, given.neurons)
     trace = Trace(
         carry.log,
         carry.step,
         record.spikes,
-        record.last,
+        record.count,
+        place,
         state,
         carry.position,
-        order,
+        carry.returns,
     )
-    run = LayerRun(times, sources, record.num_spikes, state.v, state.i)
+    run = LayerRun(times, sources, record.num_spikes, state.v, state.i, slopes=slopes)
     return run, trace

@@ -29,15 +29,21 @@ def window_size(problem: LayerProblem, length: int) -> int:
     return min(length + 1, size)
 
 
-def with_zero_row(problem: LayerProblem) -> Float[Array, "more neurons"]:
-    """The rows and one of zeros, for places without arrival."""
-    return jnp.pad(problem.rows, ((0, 1), (0, 0)))
+def all_rows(problem: LayerProblem) -> Float[Array, "more neurons"]:
+    """The rows, one of zeros for places without arrival, and those of own spikes: copy by
+    copy, one for each neuron."""
+    rows = jnp.pad(problem.rows, ((0, 1), (0, 0)))
+    if not is_recurrent(problem):
+        return rows
+    return jnp.concatenate([rows, problem.recurrent.reshape(-1, rows.shape[1])])
 
 
 def tile_size(problem: LayerProblem) -> int:
-    """Neurons that are solved together: an eighth, but few tiles where there are few."""
+    """Neurons that are solved together: all where they are few, else few of them."""
     pairs = problem.v.size
-    return min(-(-pairs // 32) * 32, max(512, min(2048, pairs // 8)))
+    if pairs <= 512:
+        return -(-pairs // 32) * 32
+    return max(352, min(2048, pairs // 24))
 
 
 def is_recurrent(problem: LayerProblem) -> bool:
@@ -48,7 +54,8 @@ class AbstractLists(eqx.Module):
     """The arrivals up to t1, with rows that are shared or currents of each neuron."""
 
     t0: eqx.AbstractVar[Float[Array, ""]]
-    rows: eqx.AbstractVar[Float[Array, "more neurons"] | None]  # the last one is zero
+    rows: eqx.AbstractVar[Float[Array, "more neurons"] | None]  # see `all_rows`
+    no_row: eqx.AbstractVar[int]  # the place of the row of zeros
     first: eqx.AbstractVar[Int[Array, "batch lists"]]  # positions of the first arrivals
     last: eqx.AbstractVar[Int[Array, "batch lists"]]  # behind the last ones
     size: eqx.AbstractVar[int]  # of a window
@@ -87,6 +94,7 @@ class Lists(AbstractLists):
     currents: Float[Array, "places batch neurons"] | None
     first: Int[Array, "batch lanes"]
     last: Int[Array, "batch lanes"]
+    no_row: int = eqx.field(static=True)
     size: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
     steady: bool = eqx.field(static=True)
@@ -103,17 +111,27 @@ class Lists(AbstractLists):
         ends = jnp.where(there, problem.times, problem.t1)
         ends = jnp.pad(ends, fill, constant_values=problem.t1)
         index = rows = currents = None
+        no_row = problem.rows.shape[0]
         if problem.own_lists:
             currents = jnp.pad(jnp.where(there, problem.received, 0.0), fill)
         else:
-            rows = with_zero_row(problem)
-            no_row = problem.rows.shape[0]
+            rows = all_rows(problem)
             index = jnp.where(there, problem.index, no_row)[:, :, 0]
             index = jnp.pad(index, fill[:2], constant_values=no_row)
         last = jnp.sum(there, axis=0, dtype=jnp.int32)
         first = jnp.zeros_like(last)
         return cls(  # pyright: ignore[reportCallIssue]
-            problem.t0, ends, index, rows, currents, first, last, size, events, steady
+            problem.t0,
+            ends,
+            index,
+            rows,
+            currents,
+            first,
+            last,
+            no_row,
+            size,
+            events,
+            steady,
         )
 
     @property
@@ -154,4 +172,4 @@ class Lists(AbstractLists):
         return self._window(start, at, pick)
 
     def taken(self, window: Window) -> Int[Array, "batch lanes"]:
-        return jnp.sum(window.there, axis=0, dtype=jnp.int32)
+        return jnp.sum(window.given, axis=0, dtype=jnp.int32)

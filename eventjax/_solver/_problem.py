@@ -65,27 +65,37 @@ class LayerProblem(eqx.Module):
         return self.rows[self.index, neuron[None, None]]
 
 
+def spread_out(
+    times: Float[Array, "events batch 1"],
+    index: Int[Array, "events batch 1"],
+    streams: Streams,
+) -> tuple[Array, Array]:
+    """Times and index of all that arrives in streams, in one list, not sorted."""
+    place = jnp.arange(times.shape[0], dtype=jnp.int32)[None, :, None]
+    there = (place >= streams.start.T[:, None]) & (place < streams.stop[:, None, None])
+    arrival = times[:, :, 0][None] + streams.lag[:, None, None]
+    index = index[:, :, 0][None] + streams.shift[:, None, None]
+    flat = lambda x: x.reshape(-1, times.shape[1])[:, :, None]
+    return flat(jnp.where(there, arrival, jnp.inf)), flat(index)
+
+
 def unroll(
     times: Float[Array, "events batch 1"],
     index: Int[Array, "events batch 1"],
     streams: Streams,
 ) -> tuple[Array, Array]:
     """Times and index of all that arrives in streams, in one list, sorted."""
-    place = jnp.arange(times.shape[0], dtype=jnp.int32)[None, :, None]
-    there = (place >= streams.start.T[:, None]) & (place < streams.stop[:, None, None])
-    arrival = times[:, :, 0][None] + streams.lag[:, None, None]
-    index = index[:, :, 0][None] + streams.shift[:, None, None]
-    flat = lambda x: x.reshape(-1, times.shape[1])[:, :, None]
-    arrival, index = flat(jnp.where(there, arrival, jnp.inf)), flat(index)
+    arrival, index = spread_out(times, index, streams)
     rank = ranks(arrival)
     return reorder(arrival, rank), reorder(index, rank)
 
 
-def without_streams(problem: LayerProblem) -> LayerProblem:
-    """The same problem with a longer list instead."""
+def without_streams(problem: LayerProblem, in_order: bool = True) -> LayerProblem:
+    """The same problem with a longer list instead, sorted if it is to be `in_order`."""
     if problem.streams is None:
         return problem
-    times, index = unroll(problem.times, problem.index, problem.streams)
+    change = unroll if in_order else spread_out
+    times, index = change(problem.times, problem.index, problem.streams)
     return eqx.tree_at(
         lambda p: (p.times, p.index, p.streams), problem, (times, index, None)
     )
@@ -127,3 +137,5 @@ class LayerRun(eqx.Module):
     v: Float[Array, "batch neurons"]  # state at t1
     i: Float[Array, "batch neurons"]
     num_clipped: Int[Array, " batch"] | None = None  # spikes whose jump is bounded
+    # V' just before each spike, per ms; without gradient, 0 in empty places
+    slopes: Float[Array, "batch capacity"] | None = None

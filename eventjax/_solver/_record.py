@@ -1,65 +1,120 @@
-"""The spikes of a run, recorded as the windows emit them, and the log of the windows."""
+"""The spikes of a run in the order in which the windows emit them, and the log of the
+windows."""
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._neuron._lif_flow import Flow
 from ._problem import LayerProblem
 from ._rows import Rows
-from ._spiking import Emitted
-from ._work_queue import put
+from ._window import Neurons
+from ._work_queue import places
 
 
 class SpikeRecord(eqx.Module):
-    """A spike, and what its jump needs. Empty places are at time +inf."""
+    """A spike, and what its jump needs."""
 
     time: Float[Array, "*shape"]
-    source: Int[Array, "*shape"]
-    segment: Int[Array, "*shape"]  # arrivals of its window before it
-    previous: Int[Array, "*shape"]  # place of the neuron's spike before, or -1
     # The state just before
     i: Float[Array, "*shape"]
     v_by_mem: Float[Array, "*shape"] | None
     v_by_syn: Float[Array, "*shape"] | None
+    drop: PyTree | None  # `Drop` just after, where it is wanted
+    pair: Int[Array, "*shape"]  # counts through [batch, neurons]
+    segment: Int[Array, "*shape"]  # arrivals of its window before it
+    nth: Int[Array, "*shape"]  # spikes of this neuron in its window before it
+    slot: Int[Array, "*shape"]  # spikes of this sample before it, in no certain order
 
 
 class Record(eqx.Module):
-    """All spikes so far."""
+    """All spikes so far, of all samples together; a neuron's own in sequence."""
 
+    spikes: Rows  # of SpikeRecord, [places]
+    count: Int[Array, ""]
     num_spikes: Int[Array, " batch"]
-    spikes: Rows  # of SpikeRecord, [batch * capacity]; a neuron's own in sequence
-    last: Int[Array, "batch neurons"]  # place of each neuron's last spike, or -1
-    # Arrivals of the layer's own spikes that are still to come: place of the spike times
-    # their number for each, plus which of these
-    pending: Float[Array, "batch returns"] | None
+    rounds: Int[Array, ""]  # most spikes of one neuron in this window
+    room: int = eqx.field(static=True)
+    num: int = eqx.field(static=True)  # neurons
 
     @classmethod
-    def empty(cls, problem: LayerProblem, capacity: int, by_tau: bool) -> "Record":
+    def empty(
+        cls, problem: LayerProblem, room: int, tile: int, spike: SpikeRecord
+    ) -> "Record":
+        """For `room` spikes of each sample, of types like this one. A sample is given up
+        when it has more; until that is seen each of its neurons may have emitted one."""
         batch, num = problem.v.shape
-        places, dtype = batch * capacity, problem.v.dtype
-        ints, floats = jnp.zeros(places, jnp.int32), jnp.zeros(places, dtype)
-        by = floats if by_tau else None
-        spike = SpikeRecord(floats + jnp.inf, ints, ints, ints, floats, by, by)
-        pending = None
-        if problem.recurrent is not None:
-            returns = capacity * problem.recurrent.shape[0]
-            pending = jnp.full((batch, returns), jnp.inf, dtype)
-        return cls(
-            jnp.zeros(batch, jnp.int32),
-            Rows.of(spike),
-            jnp.full((batch, num), -1, jnp.int32),
-            pending,
-        )
+        zero = jnp.zeros((), jnp.int32)
+        rows = Rows.empty(batch * (room + num) + tile, spike)
+        return cls(rows, zero, jnp.zeros(batch, jnp.int32), zero, room, num)
 
     @property
-    def capacity(self) -> int:
-        return self.spikes.floats.shape[0] // self.num_spikes.shape[0]
+    def given_up(self) -> Bool[Array, " batch"]:
+        """Samples whose spikes do not fit."""
+        return self.num_spikes > self.room
+
+    def next_window(self) -> "Record":
+        """The same before a window."""
+        return eqx.tree_at(lambda r: r.rounds, self, jnp.zeros_like(self.rounds))
+
+    def emit(self, spike: SpikeRecord, found: Bool[Array, " tile"]) -> "Record":
+        """Spikes of different neurons, which must be in the order of their samples."""
+        place, new = places(found)
+        batch, ones = self.num_spikes.shape[0], found.astype(jnp.int32)
+        if found.shape[0] == batch * self.num:  # all there are
+            each = jnp.sum(ones.reshape(batch, -1), axis=1, dtype=jnp.int32)
+            before = self.num_spikes - (jnp.cumsum(each) - each)
+            before = jnp.repeat(before, self.num)
+        else:
+            sample = spike.pair // self.num
+            each = jnp.zeros(batch, jnp.int32).at[sample].add(ones)
+            before = (self.num_spikes - (jnp.cumsum(each) - each))[sample]
+        spike = eqx.tree_at(lambda s: s.slot, spike, before + place)
+        return Record(
+            self.spikes.put(self.count + place, found, spike),
+            self.count + new,
+            self.num_spikes + each,
+            jnp.maximum(self.rounds, jnp.max(ones * (spike.nth + 1))),
+            self.room,
+            self.num,
+        )
+
+    def by_slot(self, capacity: int) -> Float[Array, "batch capacity"]:
+        """Times of each sample's spikes, +inf where there is none."""
+        spikes, batch = self.spikes.tree(), self.num_spikes.shape[0]
+        times = jnp.full((batch, capacity), jnp.inf, spikes.time.dtype)
+        return self._put(times, spikes, spikes.slot, spikes.time)
+
+    def _put(
+        self, into: Array, spikes: SpikeRecord, place: Array, value: Array
+    ) -> Array:
+        there = jnp.arange(place.shape[0], dtype=jnp.int32) < self.count
+        place = jnp.where(there, place, into.shape[1])
+        return into.at[spikes.pair // self.num, place].set(
+            value, mode="drop", unique_indices=True
+        )
+
+    def in_order(
+        self, order: Int[Array, "batch capacity"], neurons: Neurons
+    ) -> tuple[Array, Array, Array, Array]:
+        """Times, sources and slopes V' of each sample in lists, `order` being the place of
+        each slot in them; and that of each spike."""
+        spikes, (batch, capacity) = self.spikes.tree(), order.shape
+        sample = spikes.pair // self.num
+        fits = spikes.slot < capacity
+        slot = jnp.minimum(spikes.slot, capacity - 1)
+        place = jnp.where(fits, order[sample, slot], capacity)
+        times = jnp.full((batch, capacity), jnp.inf, spikes.time.dtype)
+        sources = jnp.zeros((batch, capacity), jnp.int32)
+        times = self._put(times, spikes, place, spikes.time)
+        sources = self._put(sources, spikes, place, spikes.pair % self.num)
+        here = neurons.at(spikes.pair, self.num)
+        rise = (spikes.i + here.taus.bias - here.v_threshold) / here.taus.mem
+        slopes = self._put(jnp.zeros_like(times), spikes, place, rise)
+        return times, sources, slopes, place
 
 
 class Log(eqx.Module):
@@ -67,11 +122,12 @@ class Log(eqx.Module):
     themselves, and only with recurrence do they end before their last arrival."""
 
     num_spikes: Int[Array, "*windows batch"]  # spikes before the window
+    first: Int[Array, "*windows"]  # place in the record of its first spike
+    rounds: Int[Array, "*windows"]  # most spikes of one neuron
     start: Float[Array, "*windows batch"] | None
     end: Float[Array, "*windows batch"] | None
     taken: Int[Array, "*windows batch lists"] | None  # arrivals of the window
-    # Which of the pending arrivals came at its end, or -1
-    returned: Int[Array, "*windows batch"] | None
+    returned: Int[Array, "*windows batch"] | None  # and those of own spikes
 
     @classmethod
     def empty(cls, windows: int, line: "Log") -> "Log":
@@ -88,76 +144,8 @@ class Trace(eqx.Module):
     log: Log
     num_windows: Int[Array, ""]
     spikes: Rows  # as in `Record`
-    last: Int[Array, "batch neurons"]
+    count: Int[Array, ""]
+    place: Int[Array, " places"]  # in the sorted list of the sample
     final: Flow
     position: Int[Array, "batch lists"] | None  # behind the last arrivals
-    order: Int[Array, "batch capacity"]  # place in the sorted list of each spike
-
-
-def _exclusive_sums(x: Int[Array, "batch neurons"]) -> Int[Array, "batch neurons"]:
-    """Cumulative sums along the rows, by doubling; faster than `jnp.cumsum` on CPU."""
-    total, reach = x, 1
-    while reach < x.shape[1]:
-        total += jnp.pad(total[:, :-reach], ((0, 0), (reach, 0)))
-        reach *= 2
-    return total - x
-
-
-def over_tiles(emitted: Emitted, tile: int, body: Callable, init: Any) -> Any:
-    """Fold `body(real, pair, spike, carry)` over the spikes."""
-
-    def step(k, carry):
-        at = k * tile
-        pair, spike = emitted.rows.slice(at, tile)
-        real = at + jnp.arange(tile, dtype=jnp.int32) < emitted.count
-        return body(real, pair, spike, carry)
-
-    return lax.fori_loop(0, -(-emitted.count // tile), step, init)
-
-
-def add_spikes(
-    record: Record,
-    emitted: Emitted,
-    count: Int[Array, "batch neurons"],
-    tile: int,
-    until: Float[Array, " batch"] | None = None,
-    delay: Float[Array, "copies neurons"] | None = None,
-) -> Record:
-    """Write the spikes of a window (those not after `until`) behind those before, a
-    neuron's own in sequence. `count` is their number for each neuron, `delay` that of the
-    recurrent connection."""
-    batch, num = count.shape
-    capacity = record.capacity
-    offset = record.num_spikes[:, None] + _exclusive_sums(count)
-    places = Rows.of((offset.reshape(-1), record.last.reshape(-1)))
-
-    def write(real, pair, spike, arrays):
-        spikes, pending = arrays
-        offset, last = places.take(pair)
-        sample, source = pair // num, pair % num
-        place = offset + spike.nth
-        real &= place < capacity
-        if until is not None:
-            real &= spike.time <= until[sample]
-        flat = sample * capacity + place
-        previous = jnp.where(spike.nth > 0, place - 1, last)
-        before = spike.i, spike.v_by_mem, spike.v_by_syn
-        new = SpikeRecord(spike.time, source, spike.segment, previous, *before)
-        spikes = spikes.put(flat, real, new)
-        if pending is not None:
-            arrivals = (spike.time[None] + delay[:, source]).T
-            pending = put(pending, flat, real, arrivals)
-        return spikes, pending
-
-    pending = record.pending
-    if pending is not None:
-        pending = pending.reshape(batch * capacity, -1)
-    arrays = record.spikes, pending
-    spikes, pending = over_tiles(emitted, tile, write, arrays)
-    if pending is not None:
-        pending = pending.reshape(batch, -1)
-    last = jnp.where(count > 0, offset + count - 1, record.last)
-    # A sample whose spikes do not fit is given up; its places must stay in range.
-    last = jnp.minimum(last, capacity - 1)
-    num_spikes = record.num_spikes + jnp.sum(count, axis=1, dtype=jnp.int32)
-    return Record(num_spikes, spikes, last, pending)
+    returns: Any  # of own spikes, `Returns`, or `None`

@@ -45,8 +45,8 @@ class Rows(eqx.Module):
         """All places, leaves of shape `[n]`."""
         return self._tree(self.floats, self.ints)
 
-    def take(self, place: Int[Array, " tile"]) -> PyTree[Array]:
-        """What places hold, which must be in range."""
+    def take(self, place: Int[Array, "*shape"]) -> PyTree[Array]:
+        """What places hold, which must be in range; of the shape of `place`."""
         pick = lambda x: x.at[place].get(mode="promise_in_bounds")
         return self._tree(pick(self.floats), pick(self.ints))
 

@@ -13,9 +13,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._neuron._lif_crossing import first_crossing
 from .._neuron._lif_flow import Flow, propagate, Steps, Taus, upper_bound
+from ._record import Record, SpikeRecord
 from ._rows import Rows
-from ._window import Free, Neurons, wide, Window
-from ._work_queue import compute_once, places, Queue, rounds, work_off
+from ._window import advance, Free, Neurons, Tracks, wide, Window, window_steps
+from ._work_queue import compute_once, Queue, rounds, work_off
 
 
 class Drop(eqx.Module):
@@ -25,6 +26,12 @@ class Drop(eqx.Module):
     v: Array
     by_mem: Array | None
     by_syn: Array | None
+
+    @classmethod
+    def none(cls, like: Flow) -> "Drop":
+        zeros = jnp.zeros_like(like.v)
+        by_tau = None if like.v_by_mem is None else zeros
+        return cls(zeros, by_tau, by_tau)
 
     def after(self, dt: Array, taus: Taus) -> "Drop":
         left = jnp.exp(-dt / taus.mem)
@@ -56,70 +63,37 @@ class Stand(eqx.Module):
     drop: Drop
     time: Array
     segment: Int[Array, "*shape"]
-
-
-class Spike(eqx.Module):
-    """One spike each of some neurons."""
-
-    time: Array
-    segment: Int[Array, "*shape"]  # arrivals of the window before it
-    nth: Int[Array, "*shape"]  # spikes of this neuron in the window before it
-    i: Array  # just before it, and so the next two
-    v_by_mem: Array | None
-    v_by_syn: Array | None
-    drop: Drop | None  # just after it, where it is wanted
-
-
-class Emitted(eqx.Module):
-    """Spikes of one window, in the order in which they were found. Entries from `count`
-    on are meaningless."""
-
-    rows: Rows  # of (pair, Spike)
-    count: Int[Array, ""]
-
-    def add(self, pair: Array, found: Array, spike: Spike) -> "Emitted":
-        at, new = places(found)
-        rows = self.rows.put(at + self.count, found, (pair, spike))
-        return Emitted(rows, self.count + new)
-
-
-class _View(eqx.Module):
-    """What single neurons see of a window."""
-
-    times: Float[Array, "bounds tile"]
-    free: Flow  # [bounds, tile]
-    neurons: Neurons
+    nth: Int[Array, "*shape"]  # spikes in the window before
 
 
 def _at(x: Float[Array, "arrivals tile"], place: Int[Array, " tile"]) -> Array:
     return jnp.take_along_axis(x, place[None], axis=0, mode="clip")[0]
 
 
-def _start(segment: Int[Array, " tile"], view: _View) -> tuple[Array, Flow]:
+def _start(segment: Int[Array, " tile"], free: Free) -> tuple[Array, Flow]:
     """When a segment starts, and the state there without spikes."""
-    free = jax.tree.map(lambda x: _at(x, segment), view.free)
-    return _at(view.times, segment), free
+    state = jax.tree.map(lambda x: _at(x, segment), free.states)
+    return _at(free.times, segment), state
+
+
+def _at_first(free: Free) -> Stand:
+    """Where neurons stand that have not spiked yet."""
+    first = free.first()
+    time, state = _start(first, free)
+    return Stand(state, Drop.none(state), time, first, jnp.zeros_like(first))
 
 
 def _next_segment(
-    drop: Drop, end: Array, view: _View, segment: Int[Array, " tile"]
+    drop: Drop, end: Array, free: Free, segment: Int[Array, " tile"]
 ) -> Int[Array, " tile"]:
     """The first segment behind a given one that may hold a spike. `drop` is that at the
     end of the given one, at the time `end`."""
-    neurons, taus = view.neurons, view.neurons.taus
-    times, free, size = view.times, view.free, view.times.shape[0] - 1
+    mem = wide(free.neurons.taus.mem)
     # Without `exp`, from exp(-x) >= (1 - x / 8)^8: it is for screening only.
-    powers = jnp.maximum(1 - (times - end[None]) / (8 * wide(taus.mem)), 0.0)
+    powers = jnp.maximum(1 - (free.times - end[None]) / (8 * mem), 0.0)
     for _ in range(3):
         powers *= powers
-    v = free.v - drop.v[None] * powers
-    part = jnp.diff(times, axis=0) / wide(taus.mem)
-    first = jnp.full_like(segment, size)
-    for j in reversed(range(1, size)):
-        bound = upper_bound(v[j], free.i[j], part[j], taus, neurons.peak)
-        may_spike = jnp.maximum(bound, v[j + 1]) >= neurons.v_threshold
-        first = jnp.where(may_spike & (segment < j), j, first)
-    return first
+    return free.first(drop.v[None] * powers, segment)
 
 
 def _select(mask: Array, one, two):
@@ -127,17 +101,19 @@ def _select(mask: Array, one, two):
 
 
 def _solve(
-    stand: Stand, view: _View
+    stand: Stand, free: Free
 ) -> tuple[Bool[Array, " tile"], Array, Flow, Drop, Stand]:
     """Look for a crossing in the segment a neuron stands in, and for where to look next.
 
     Returns whether it spikes, when, the state just before, the drop just after, and
     where the neuron stands then."""
-    state, neurons, taus = stand.state, view.neurons, view.neurons.taus
+    state, neurons, taus = stand.state, free.neurons, free.neurons.taus
     threshold, v_reset = neurons.v_threshold, neurons.v_reset
-    end = _at(view.times, stand.segment + 1)
+    size = free.times.shape[0] - 1
+    end = _at(free.times, stand.segment + 1)
     dt = end - stand.time
     found, h = first_crossing(state.v, state.i, dt, taus, threshold)
+    found &= stand.segment < size
     h = jnp.where(found, h, 0.0)
     before = propagate(state, Steps.of(h, taus, state.v_by_mem is not None), taus.bias)
     # At the threshold, or above it if it starts there.
@@ -145,113 +121,132 @@ def _solve(
     before = eqx.tree_at(lambda s: s.v, before, top)
     drop = stand.drop.after(h, taus).add_spike(before, v_reset)
     time = jnp.minimum(stand.time + h, end)
-    after = Stand(before.reset(v_reset), drop, time, stand.segment)
+    after = Stand(before.reset(v_reset), drop, time, stand.segment, stand.nth + 1)
 
     # It may spike once more in this segment; else in a later one; else at none.
     on = _select(found, after, stand)
     at_end = on.drop.after(end - on.time, taus)
-    part = (end - time) / taus.mem
-    bound = upper_bound(after.state.v, before.i, part, taus, neurons.peak)
-    v_end = _at(view.free.v, stand.segment + 1) - at_end.v
+    part = jnp.minimum((end - time) / taus.mem, 1.0)
+    peak = jnp.minimum(part, neurons.peak)
+    bound = upper_bound(after.state.v, before.i, part, peak, taus)
+    v_end = _at(free.states.v, stand.segment + 1) - at_end.v
     again = found & (jnp.maximum(bound, v_end) >= threshold)
-    segment = _next_segment(at_end, end, view, stand.segment)
+    segment = _next_segment(at_end, end, free, stand.segment)
     always = stand.segment[0] >= 0
     segment, again = compute_once((segment, again), always)
-    start, free = _start(segment, view)
+    start, state = _start(segment, free)
     later = on.drop.after(start - on.time, taus)
-    onward = Stand(later.lower(free), later, start, segment)
+    onward = Stand(later.lower(state), later, start, segment, on.nth)
     out = found, time, before, drop, _select(again, after, onward)
     return compute_once(out, always)
 
 
+def blank_spike(like: Flow, keep_drop: bool) -> SpikeRecord:
+    """For its types."""
+    like = jax.tree.map(lambda x: x.reshape(-1), like)
+    zeros, count = jnp.zeros_like(like.v), jnp.zeros(like.v.shape, jnp.int32)
+    by_tau = None if like.v_by_mem is None else zeros
+    drop = Drop.none(like) if keep_drop else None
+    return SpikeRecord(zeros, zeros, by_tau, by_tau, drop, *(count,) * 4)
+
+
 def solve_spikes(
-    free: Free,
+    state: Flow,
     window: Window,
+    rows: Float[Array, "more neurons"] | None,
     neurons: Neurons,
-    room: int,
+    record: Record,
     tile: int,
-    keep_drop: bool = False,
-) -> tuple[Emitted, Int[Array, "batch neurons"], Flow]:
+    keep_drops: bool = False,
+) -> tuple[Flow, Record]:
     """All spikes of the window, found exactly.
 
-    Returns the spikes, their number for each neuron, and the state of all neurons at the
-    window's end. A sample with more than `room` spikes is given up: what it then holds is
-    no use, only that there are too many. With `keep_drop` the spikes hold what
-    `state_after` needs.
+    Returns the state of all neurons at the window's end, and the record with the spikes
+    behind those that are committed. A sample that is given up, see `Record.given_up`, is
+    not looked at any more.
     """
-    batch, pairs = window.start.shape[0], free.first.shape[0]
-    num, size = pairs // batch, window.ends.shape[0]
-    everyone = jnp.arange(pairs, dtype=jnp.int32)
-    bounds = jnp.broadcast_to(window.times, (size + 1, batch, num))
-    whole = _View(
-        bounds.reshape(size + 1, pairs), free.states, neurons.at(everyone, num)
-    )
-    time, state = _start(free.first, whole)
-    zeros = jnp.zeros_like(state.v)
-    by_tau = None if state.v_by_mem is None else zeros
-    stand = Stand(state, Drop(zeros, by_tau, by_tau), time, free.first)
+    batch, num = state.v.shape
+    pairs, size = batch * num, window.ends.shape[0]
+    steps = window_steps(window, neurons.taus, state.v_by_mem is not None)
+    tracks = Tracks.of(state, window, steps, rows, neurons)
 
-    def solve(stand, nth, view):
-        found, time, before, drop, new = _solve(stand, view)
+    def given_up(record, pair):
+        if pair.shape[0] == pairs:
+            return jnp.repeat(record.given_up, num)
+        return record.given_up[pair // num]
+
+    def visit(stand, free, pair, real, record):
+        """Of some neurons, in the order of their samples."""
+        found, time, before, drop, new = _solve(stand, free)
+        found &= real & ~given_up(record, pair)
         by_tau = before.v_by_mem, before.v_by_syn
-        kept = drop if keep_drop else None
-        return found, Spike(time, stand.segment, nth, before.i, *by_tau, kept), new
-
-    def spread(mask, pair, in_sample):
-        """More may come, if the sample has not been given up."""
-        return mask & (in_sample[pair // num] <= room)
+        kept = drop if keep_drops else None
+        spike = SpikeRecord(
+            time, before.i, *by_tau, kept, pair, stand.segment, stand.nth, pair
+        )
+        record = record.emit(spike, found)
+        more = real & (new.segment < size) & ~given_up(record, pair)
+        return new, record, more
 
     # Few neurons: all of them in each round. Many: those that may spike, tile by tile.
-    nth, in_sample = jnp.zeros_like(everyone), jnp.zeros(batch, jnp.int32)
-    spike = jax.eval_shape(solve, stand, nth, whole)[1]
-    rows = Rows.empty(-(-batch * (room + num) // tile) * tile, (everyone, spike))
-    emitted = Emitted(rows, jnp.zeros((), jnp.int32))
     if pairs <= tile:
+        everyone = jnp.arange(pairs, dtype=jnp.int32)
+        free = tracks.free(everyone)
+        stand = _at_first(free)
 
         def one_round(active, carry):
-            stand, nth, in_sample, emitted = carry
-            found, spike, new = solve(stand, nth, whole)
-            found &= active
-            emitted = emitted.add(everyone, found, spike)
-            ones = found.astype(jnp.int32)
-            in_sample += jnp.sum(ones.reshape(batch, num), axis=1, dtype=jnp.int32)
-            stand = _select(active, new, stand)
-            more = spread(stand.segment < size, everyone, in_sample)
-            return more, (stand, nth + ones, in_sample, emitted)
+            stand, record = carry
+            new, record, more = visit(stand, free, everyone, active, record)
+            return more, (_select(active, new, stand), record)
 
-        carry = (stand, nth, in_sample, emitted)
-        carry = rounds(free.first < size, one_round, carry)
-        stand, nth, _, emitted = carry
-    else:
-        lanes = window.start.shape[1]
-        times = window.times.reshape(size + 1, batch * lanes).T
+        active = stand.segment < size
+        stand, record = rounds(active, one_round, (stand, record))
+        end = jax.tree.map(lambda x: x[-1], free.states)
+        left = stand.drop.after(
+            free.times[-1] - stand.time, neurons.at(everyone, num).taus
+        )
+        end = left.lower(end)
+        return jax.tree.map(lambda x: x.reshape(batch, num), end), record
 
-        def visit(pair, real, carry):
-            stands, in_sample, emitted = carry
-            pick = lambda x: x.at[:, pair].get(mode="promise_in_bounds")
-            lane = pair // (num // lanes)
-            seen = times.at[lane].get(mode="promise_in_bounds").T
-            view = _View(seen, jax.tree.map(pick, free.states), neurons.at(pair, num))
-            stand, nth = stands.take(pair)
-            found, spike, stand = solve(stand, nth, view)
-            found &= real
-            emitted = emitted.add(pair, found, spike)
-            ones = found.astype(jnp.int32)
-            in_sample = in_sample.at[pair // num].add(ones)
-            stands = stands.put(pair, real, (stand, nth + ones))
-            more = spread(stand.segment < size, pair, in_sample)
-            return (stands, in_sample, emitted), more
+    end, may_spike = advance(state, window, steps, rows, neurons)
 
-        queue = Queue.of(free.first < size, tile)
-        carry = (Rows.of((stand, nth)), in_sample, emitted)
-        stands, _, emitted = work_off(queue, tile, visit, carry)
-        stand, nth = stands.tree()
+    def visit_tile(index, real, carry):
+        end, stands, record = carry
+        # Those that come again are counted on behind the others.
+        pair, comes_again = index % pairs, index >= pairs
+        free = tracks.free(pair)
+        stand = _select(comes_again, stands.take(pair), _at_first(free))
+        new, record, more = visit(stand, free, pair, real, record)
+        stands = stands.put(pair, more, new)
+        left = new.drop.after(free.times[-1] - new.time, free.neurons.taus)
+        end = _lower_some(end, left, pair, real & ~more & (new.nth > 0))
+        return (end, stands, record), more, pair + pairs
 
-    shape = lambda x: x.reshape(batch, num)
-    return emitted, shape(nth), jax.tree.map(shape, stand.state)
+    end = jax.tree.map(lambda x: x.reshape(-1), end)
+    queue = Queue.of(may_spike.reshape(-1), tile)
+    stands = Rows.empty(pairs, _stand_like(end))
+    end, _, record = work_off(queue, tile, visit_tile, (end, stands, record))
+    return jax.tree.map(lambda x: x.reshape(batch, num), end), record
 
 
-def state_after(free: Flow, time: Array, drop: Drop, end: Array, taus: Taus) -> Flow:
-    """The state at `end` of neurons whose last spike is given; `free` is that there
-    without any spike in the window."""
-    return drop.after(end - time, taus).lower(free)
+def _stand_like(state: Flow) -> Stand:
+    count = jnp.zeros(state.v.shape, jnp.int32)
+    return Stand(state, Drop.none(state), state.v, count, count)
+
+
+def _lower_some(
+    state: Flow, drop: Drop, pair: Int[Array, " tile"], mask: Bool[Array, " tile"]
+) -> Flow:
+    """`Drop.lower` for some neurons."""
+
+    def lower(x, by):
+        return x.at[pair].add(jnp.where(mask, -by, 0.0), mode="promise_in_bounds")
+
+    v = lower(state.v, drop.v)
+    if drop.by_mem is None:
+        return Flow(v, state.i)
+    by_mem, by_syn = (
+        lower(state.v_by_mem, drop.by_mem),
+        lower(state.v_by_syn, drop.by_syn),
+    )
+    return Flow(v, state.i, by_mem, by_syn, state.i_by_syn)

@@ -10,7 +10,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._lists import AbstractLists, Lists, window_size, with_zero_row
+from ._lists import AbstractLists, all_rows, Lists, window_size
 from ._problem import LayerProblem, Streams
 from ._window import Window
 
@@ -25,6 +25,7 @@ class StreamLists(AbstractLists):
     streams: Streams
     rows: Float[Array, "more neurons"]
     last: Int[Array, "batch streams"]
+    no_row: int = eqx.field(static=True)
     size: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
     steady: bool = eqx.field(static=True, default=False)
@@ -44,8 +45,9 @@ class StreamLists(AbstractLists):
             times,
             problem.index[:, :, 0].T,
             streams,
-            with_zero_row(problem),
+            all_rows(problem),
             streams.start + count,
+            problem.rows.shape[0],
             window_size(problem, length),
             length,
         )
@@ -88,9 +90,7 @@ class StreamLists(AbstractLists):
         place = jnp.take_along_axis(positions, stream[:, :, None], axis=2)[:, :, 0]
         place = jnp.minimum(place, self.places - 1)
         index = jnp.take_along_axis(self.index, place.T, axis=1).T
-        index = jnp.where(
-            there, index + self.streams.shift[stream], self.rows.shape[0] - 1
-        )
+        index = jnp.where(there, index + self.streams.shift[stream], self.no_row)
         ends = jnp.where(there, time, self.t1)
         lane = lambda x: x[:, :, None]
         return Window(
@@ -99,7 +99,7 @@ class StreamLists(AbstractLists):
 
     def taken(self, window: Window) -> Int[Array, "batch streams"]:
         streams = jnp.arange(len(self.streams), dtype=jnp.int32)[None, None]
-        mine = window.there & (window.stream[:, :, None] == streams)
+        mine = window.given & (window.stream[:, :, None] == streams)
         return jnp.sum(mine, axis=0, dtype=jnp.int32)
 
 

@@ -10,6 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._neuron._lif_flow import Flow, propagate, psp_peak, Steps, Taus, upper_bound
+from ._work_queue import compute_once
+
+
+UNROLL = 4  # segments that are worked on in one step where all states are kept
 
 
 class Window(eqx.Module):
@@ -26,6 +30,8 @@ class Window(eqx.Module):
     # Where the arrivals are in the problem's list, and in which of its streams
     place: Int[Array, "arrivals batch lanes"] | None = None
     stream: Int[Array, "arrivals batch"] | None = None
+    # Which of the next own spikes on their way back arrives, or -1
+    own: Int[Array, "arrivals batch"] | None = None
 
     @property
     def times(self) -> Float[Array, "bounds batch lanes"]:
@@ -51,8 +57,21 @@ class Window(eqx.Module):
             index = jnp.where(there[:, :, 0], index, no_row)
         if currents is not None:
             currents = jnp.where(there, currents, 0.0)
-        place, stream = self.place, self.stream
-        return Window(self.start, ends, there, index, currents, place, stream)
+        where = self.place, self.stream, self.own
+        return Window(self.start, ends, there, index, currents, *where)
+
+    @property
+    def given(self) -> Bool[Array, "arrivals batch lanes"]:
+        """Which arrivals are there that are not those of own spikes."""
+        return (
+            self.there if self.own is None else self.there & (self.own < 0)[:, :, None]
+        )
+
+    @property
+    def num_returned(self) -> Int[Array, " batch"]:
+        """How many own spikes arrive."""
+        back = self.there[:, :, 0] & (self.own >= 0)
+        return jnp.sum(back, axis=0, dtype=jnp.int32)
 
 
 class Neurons(eqx.Module):
@@ -79,14 +98,6 @@ class Neurons(eqx.Module):
         return jax.tree.map(pick, self)
 
 
-class Free(eqx.Module):
-    """How the neurons go through a window if none of them spikes, [batch, neurons]
-    flattened to pairs."""
-
-    states: Flow  # at the start of each segment and at the end, [bounds, pairs]
-    first: Int[Array, " pairs"]  # first segment in which it may spike, or `arrivals`
-
-
 def wide(parameters: PyTree[Array]) -> PyTree[Array]:
     """Parameters with an axis for segments in front."""
     return jax.tree.map(lambda x: x if x.ndim == 0 else x[None], parameters)
@@ -94,38 +105,145 @@ def wide(parameters: PyTree[Array]) -> PyTree[Array]:
 
 def window_steps(window: Window, taus: Taus, by_tau: bool = False) -> Steps:
     """What each segment does, shape `[arrivals, batch, 1 or neurons]`."""
-    return Steps.of(window.lengths, wide(taus), by_tau)
+    steps = Steps.of(window.lengths, wide(taus), by_tau)
+    if steps.mem.shape[2] == 1:
+        return steps
+    return compute_once(steps, window.start[0, 0] <= window.ends[-1, 0, 0])
 
 
 def advance(
     state: Flow,
     window: Window,
+    steps: Steps,
     rows: Float[Array, "more neurons"] | None,
     neurons: Neurons,
-) -> Free:
-    """Through the whole window, without spikes."""
+) -> tuple[Flow, Bool[Array, "batch neurons"] | None]:
+    """The state at the window's end without spikes, and which neurons may spike in it.
+
+    Unrolled: XLA makes one loop over the neurons of it, which reads each row once. What
+    is between the arrivals is not kept."""
     taus, threshold = neurons.taus, neurons.v_threshold
-    steps = window_steps(window, taus, state.v_by_mem is not None)
-    part = window.lengths / wide(taus.mem)
-    size = window.ends.shape[0]
-
-    # A loop, not unrolled: XLA on CPU would otherwise compute the same again for each of
-    # the many uses of its results.
-    def segment(carry, xs):
-        state, first = carry
-        j, step, part, received = xs
-        new = propagate(state, step, taus.bias)
+    received = window.received(rows)
+    part = jnp.minimum(window.lengths / wide(taus.mem), 1.0)
+    peak = jnp.minimum(part, wide(neurons.peak))
+    top = state.v
+    for j in range(window.ends.shape[0]):
         if threshold is not None:
-            bound = upper_bound(state.v, state.i, part, taus, neurons.peak)
-            may_spike = jnp.maximum(bound, new.v) >= threshold
-            first = jnp.where(may_spike & (first == size), j, first)
-        current = received if rows is None else rows[received]
-        return (new.receive(current), first), state
+            bound = upper_bound(state.v, state.i, part[j], peak[j], taus)
+            top = jnp.maximum(top, bound)
+        step = jax.tree.map(lambda x: x[j], steps)
+        state = propagate(state, step, taus.bias).receive(received[j])
+    if threshold is None:
+        return state, None
+    may_spike = jnp.maximum(top, state.v) >= threshold
+    always = window.start[0, 0] <= window.ends[-1, 0, 0]
+    return state, compute_once(may_spike, always)
 
-    first = jnp.full(state.v.shape, size, jnp.int32)
-    received = window.currents if rows is None else window.index
-    each = jnp.arange(size, dtype=jnp.int32), steps, part, received
-    (end, first), starts = lax.scan(segment, (state, first), each)
-    states = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), starts, end)
-    states = jax.tree.map(lambda x: x.reshape(size + 1, -1), states)
-    return Free(states, first.reshape(-1))
+
+class Free(eqx.Module):
+    """How single neurons go through a window if they do not spike."""
+
+    times: Float[Array, "bounds tile"]
+    states: Flow  # at the start of each segment and at the end, [bounds, tile]
+    i_ends: Float[Array, "arrivals tile"]  # currents just before the arrivals
+    neurons: Neurons
+
+    def first(
+        self,
+        drop: Float[Array, "bounds tile"] | None = None,
+        behind: Int[Array, " tile"] | None = None,
+    ) -> Int[Array, " tile"]:
+        """The first segment, or the first behind a given one, in which a neuron may spike
+        if its voltages are lower by `drop`; else the number of segments.
+
+        Between two arrivals V is largest at one of the ends, unless it falls at the end:
+        then it may have been larger before."""
+        neurons, taus = self.neurons, self.neurons.taus
+        part = jnp.minimum(jnp.diff(self.times, axis=0) / wide(taus.mem), 1.0)
+        peak = jnp.minimum(part, wide(neurons.peak))
+        v, i = self.states.v, self.states.i
+        v = v if drop is None else v - drop
+        count, eps = v.shape[0] - 1, float(jnp.finfo(v.dtype).eps)
+        first = jnp.full(v.shape[1:], count, jnp.int32)
+        for j in reversed(range(count)):
+            bound = upper_bound(v[j], i[j], part[j], peak[j], taus)
+            # As far as that can be told: what is left at the end may be rounding only.
+            size = jnp.abs(taus.bias) + jnp.abs(neurons.v_threshold)
+            size += jnp.abs(v[j]) + jnp.abs(i[j])
+            falls = self.i_ends[j] <= v[j + 1] - taus.bias + 16 * eps * size
+            top = jnp.maximum(jnp.where(falls, bound, v[j + 1]), v[j + 1])
+            may_spike = top >= neurons.v_threshold
+            if behind is not None:
+                may_spike &= behind < j
+            first = jnp.where(may_spike, j, first)
+        if behind is None:
+            # V at or above threshold at the start by rounding is a spike at once.
+            first = jnp.where(v[0] >= neurons.v_threshold, 0, first)
+        return first
+
+
+class Tracks(eqx.Module):
+    """What it takes to follow single neurons through a window."""
+
+    window: Window
+    start: Flow  # [pairs]
+    neurons: Neurons
+    rows: Float[Array, "more neurons"] | None
+    # For each sample what is the same for all its neurons, if that is so for all steps:
+    # times and steps one behind the other
+    table: Float[Array, "batch columns"] | None
+    num: int = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, state: Flow, window: Window, steps: Steps, rows, neurons) -> "Tracks":
+        num, table = state.v.shape[1], None
+        if steps.mem.shape[2] == 1:
+            parts = [window.times, *jax.tree.leaves(steps)]
+            table = jnp.concatenate([x[:, :, 0] for x in parts]).T
+        flat = jax.tree.map(lambda x: x.reshape(-1), state)
+        return cls(window, flat, neurons, rows, table, num)
+
+    def free(self, pair: Int[Array, " tile"]) -> Free:
+        """Through the whole window; `pair` counts through [batch, neurons]."""
+        neurons, sample = self.neurons.at(pair, self.num), pair // self.num
+        state = jax.tree.map(lambda x: _pick(x, pair), self.start)
+        times, steps = self._steps(pair, neurons.taus, state.v_by_mem is not None)
+        taus = neurons.taus
+
+        # A loop, not unrolled as a whole: all states in between are kept, and XLA on CPU
+        # would compute each of them from the start.
+        def segment(state, xs):
+            step, current = xs
+            new = propagate(state, step, taus.bias)
+            return new.receive(current), (state, new.i)
+
+        each = steps, self._currents(pair, sample)
+        end, (starts, i_ends) = lax.scan(segment, state, each, unroll=UNROLL)
+        states = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), starts, end)
+        return Free(times, states, i_ends, neurons)
+
+    def _steps(self, pair: Array, taus: Taus, by_tau: bool) -> tuple[Array, Steps]:
+        """When the segments start and end, and what they do."""
+        size = self.window.ends.shape[0]
+        if self.table is not None:
+            columns = _pick(self.table, pair // self.num).T
+            times, rest = columns[: size + 1], columns[size + 1 :]
+            parts = rest.reshape(-1, size, pair.shape[0])
+            return times, Steps(*parts)
+        lanes = self.window.start.shape[1]
+        flat = self.window.times.reshape(size + 1, -1).T
+        times = _pick(flat, pair // (self.num // lanes)).T
+        return times, Steps.of(jnp.diff(times, axis=0), wide(taus), by_tau)
+
+    def _currents(self, pair: Array, sample: Array) -> Float[Array, "arrivals tile"]:
+        window = self.window
+        if self.rows is None:
+            flat = window.currents.reshape(window.ends.shape[0], -1)
+            return flat.at[:, pair].get(mode="promise_in_bounds")
+        index = _pick(window.index.T, sample).T
+        at = self.rows.at[index, (pair % self.num)[None]]
+        return at.get(mode="promise_in_bounds")
+
+
+def _pick(x: Array, place: Int[Array, " tile"]) -> Array:
+    return x.at[place].get(mode="promise_in_bounds")

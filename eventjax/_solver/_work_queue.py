@@ -14,6 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 
+FEW = 64  # indices in a small tile
+
+
 def places(mask: Bool[Array, " n"]) -> tuple[Int[Array, " n"], Int[Array, ""]]:
     """For each true entry how many true ones come before it, and how many there are.
 
@@ -47,54 +50,65 @@ def compute_once(values: Any, always: Bool[Array, ""]) -> Any:
 
 
 class Queue(eqx.Module):
-    """A ring of indices below `size`, each in it at most once at any time."""
+    """A ring of indices, worked off in rounds: what is pushed during one belongs to the
+    next, so that what is popped together is always in the order of the first round."""
 
     ring: Int[Array, " ring"]
     head: Int[Array, ""]
+    stop: Int[Array, ""]  # end of the round
     tail: Int[Array, ""]
 
     @classmethod
     def of(cls, mask: Bool[Array, " size"], tile: int) -> "Queue":
-        """The indices of the true entries, in order."""
+        """The places of the true entries, in order."""
         place, count = places(mask)
         index = jnp.arange(mask.shape[0], dtype=jnp.int32)
         ring = jnp.zeros(mask.shape[0] + tile, jnp.int32)
-        return cls(put(ring, place, mask, index), jnp.zeros_like(count), count)
+        return cls(put(ring, place, mask, index), jnp.zeros_like(count), count, count)
 
     def pop(self, tile: int) -> tuple[Array, Array, "Queue"]:
         """The next indices, which of them are real, and the queue without them."""
         at = self.head + jnp.arange(tile, dtype=jnp.int32)
-        real = at < self.tail
+        real = at < self.stop
         index = self.ring[at % self.ring.shape[0]]
-        head = jnp.minimum(self.head + tile, self.tail)
-        return index, real, eqx.tree_at(lambda q: q.head, self, head)
+        head = jnp.minimum(self.head + tile, self.stop)
+        return index, real, Queue(self.ring, head, self.stop, self.tail)
 
     def push(self, index: Array, mask: Array) -> "Queue":
         """Append the masked indices."""
         place, count = places(mask)
         ring = put(self.ring, (self.tail + place) % self.ring.shape[0], mask, index)
-        return Queue(ring, self.head, self.tail + count)
+        tail = self.tail + count
+        stop = jnp.where(self.head == self.stop, tail, self.stop)
+        return Queue(ring, self.head, stop, tail)
 
 
 def work_off(
     queue: Queue,
     tile: int,
-    body: Callable[[Array, Array, Any], tuple[Any, Array]],
+    body: Callable[[Array, Array, Any], tuple[Any, Array, Array]],
     carry: Any,
 ) -> Any:
-    """Call `carry, again = body(index, real, carry)` on tiles until the queue is empty;
-    indices with `again` are queued once more."""
+    """Call `carry, again, index = body(index, real, carry)` on tiles until the queue is
+    empty; those with `again` are queued once more, as the index returned. Tiles are small
+    from when on there are only few in a round."""
+    few = min(tile, FEW)
 
-    def step(state):
+    def step(state, tile):
         queue, carry = state
         index, real, queue = queue.pop(tile)
-        carry, again = body(index, real, carry)
+        carry, again, index = body(index, real, carry)
         return queue.push(index, again & real), carry
+
+    def many(state):
+        queue = state[0]
+        return jnp.maximum(queue.stop - queue.head, queue.tail - queue.stop) > few
 
     def busy(state):
         return state[0].head < state[0].tail
 
-    return lax.while_loop(busy, step, (queue, carry))[1]
+    state = lax.while_loop(many, lambda x: step(x, tile), (queue, carry))
+    return lax.while_loop(busy, lambda x: step(x, few), state)[1]
 
 
 def rounds(

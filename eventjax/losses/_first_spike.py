@@ -53,8 +53,8 @@ def first_spike_cross_entropy(
         Wunderlich and Pehle, Scientific Reports 11:12829 (2021), Yin-Yang experiment:
         `tau0=0.5, tau1=6.4, alpha=3e-3`.
     """
-    _check_positive(tau0=tau0, tau1=tau1)
-    times, there, labels = _prepare(first_spike_times, labels, silent_times)
+    check_positive(tau0=tau0, tau1=tau1)
+    times, there, labels = prepare(first_spike_times, labels, silent_times)
     label_there = of_label(there, labels)
     # A sample without its label's spike sums over all outputs, whose times are finite
     # stand-ins, and is dropped below: no infinity enters the gradient.
@@ -65,7 +65,7 @@ def first_spike_cross_entropy(
     )
     if alpha != 0:
         loss = loss + alpha * jnp.expm1(of_label(times, labels) / tau1)
-    return _finish(loss, label_there, labels, times.shape[-1])
+    return finish(loss, label_there, labels, times.shape[-1])
 
 
 def time_invariant_mse(
@@ -97,34 +97,41 @@ def time_invariant_mse(
         Göltz et al., DelGrad, arXiv:2404.19165; Mészáros, Knight and Nowotny, Nature
         Communications 16 (2025), equations 71 and 72.
     """
-    times, there, labels = _prepare(first_spike_times, labels, silent_times)
+    times, there, labels = prepare(first_spike_times, labels, silent_times)
     label_there = of_label(there, labels)
     is_label = jax.nn.one_hot(labels, times.shape[-1], dtype=bool)
     error = times - of_label(times, labels)[..., None] - delta
     counted = there & ~is_label & label_there[..., None]
     loss = 0.5 * jnp.sum(jnp.where(counted, error, 0.0) ** 2, axis=-1)
-    return _finish(loss, label_there, labels, times.shape[-1])
+    return finish(loss, label_there, labels, times.shape[-1])
 
 
-def silent_times(sol: Any, slope: float = 1.0) -> Float[Array, "*batch outputs"]:
+def silent_times(
+    sol: Any, slope: float | Float[Array, " outputs"] = 1.0, *, delay: float = 1.0
+) -> Float[Array, "*batch outputs"]:
     r"""Times that stand in for spikes which the last layer did not fire, in ms.
 
-    $$t = t_1 + 1\,\text{ms} - s\,\big(V(t_1) - \mathrm{sg}[V(t_1)]\big)$$
+    $$t = t_1 + d - s\,\big(V(t_1) - \mathrm{sg}[V(t_1)]\big)$$
 
     The value is later than any spike. The gradient reaches the voltage at the end of the
     run, so a loss that wants the neuron to fire earlier raises it. This is a choice and
     not the derivative of anything: the exact gradient of a spike that is not there is
-    zero.
+    zero. With a slope of `tau_mem` it is the *phantom spike* of the paper's code: the
+    derivative of the loss by the time is added to the adjoint variable $\lambda_V$ of the
+    neuron at $t_1$, as at a spike but not divided by $I - V$.
 
     **Arguments:**
 
     - `sol`: what `eventjax.simulate` returned; `final_state[-1].v` and `t1` are read.
-    - `slope`: $s$, ms per unit of voltage.
+    - `slope`: $s$, ms per unit of voltage, for all outputs or for each.
+    - `delay`: $d$, how long after the end of the run, in ms.
 
     **Returns:** `[*batch, outputs]`, to be handed to a first-spike loss.
     """
     v = sol.final_state[-1].v
-    return sol.t1 + 1.0 - slope * (v - lax.stop_gradient(v))
+    slope = jnp.asarray(slope, v.dtype)
+    slope = slope.reshape((1,) * (v.ndim - slope.ndim) + slope.shape)
+    return sol.t1 + delay - slope * (v - lax.stop_gradient(v))
 
 
 def first_spike_correct(
@@ -144,7 +151,7 @@ def first_spike_correct(
     return right & in_range(labels, times.shape[-1])
 
 
-def _prepare(
+def prepare(
     times: ArrayLike, labels: ArrayLike, silent_times: ArrayLike | None
 ) -> tuple[Array, Array, Array]:
     """Finite times, which of them count, and the labels, after all were checked."""
@@ -162,12 +169,23 @@ def _prepare(
     return times, jnp.ones_like(fired), labels
 
 
-def _finish(loss: Array, counted: Array, labels: Array, size: int) -> Array:
+def label_spike(
+    times: ArrayLike, labels: ArrayLike, silent_times: ArrayLike | None
+) -> tuple[Array, Array, Array, int]:
+    """The time of each sample's label, finite, whether it counts, the labels and the
+    number of outputs."""
+    times, there, labels = prepare(times, labels, silent_times)
+    time, counts = of_label(times, labels), of_label(there, labels)
+    return time, counts, labels, times.shape[-1]
+
+
+def finish(loss: Array, counted: Array, labels: Array, size: int) -> Array:
+    """Zero where a sample does not count, NaN where its label is out of range."""
     loss = jnp.where(counted, loss, 0.0)
     return jnp.where(in_range(labels, size), loss, jnp.nan)
 
 
-def _check_positive(**scales: float) -> None:
+def check_positive(**scales: float) -> None:
     for name, scale in scales.items():
         if not scale > 0:
             raise ValueError(f"`{name}` must be positive, in ms, got {scale}.")

@@ -1,10 +1,8 @@
 """Losses on the voltage of output neurons that do not spike."""
 
-import jax.numpy as jnp
-import optax
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ._labels import check_labels, in_range
+from ._cross_entropy import cross_entropy
 
 
 def max_voltage_cross_entropy(
@@ -16,7 +14,7 @@ def max_voltage_cross_entropy(
 
     **Arguments:**
 
-    - `max_voltages`: dimensionless, `[*batch, outputs]`; `Solution.max_voltage` gives
+    - `max_voltages`: dimensionless, `[*batch, outputs]`; `Solution.max_voltages` gives
         them, exact also between events.
     - `labels`: integers, `[*batch]`.
 
@@ -28,10 +26,34 @@ def max_voltage_cross_entropy(
 
         Wunderlich and Pehle, Scientific Reports 11:12829 (2021), latency MNIST.
     """
-    check_labels(max_voltages, labels, "max_voltages")
-    max_voltages, labels = jnp.asarray(max_voltages), jnp.asarray(labels)
-    size = max_voltages.shape[-1]
-    loss = optax.softmax_cross_entropy_with_integer_labels(
-        max_voltages, jnp.clip(labels, 0, size - 1)
-    )
-    return jnp.where(in_range(labels, size), loss, jnp.nan)
+    return cross_entropy(max_voltages, labels, "max_voltages")
+
+
+def integral_cross_entropy(
+    integrals: Float[ArrayLike, "*batch outputs"], labels: Int[ArrayLike, "*batch"]
+) -> Float[Array, "*batch"]:
+    r"""Cross-entropy with a voltage integral of each output as its logit.
+
+    $$L = -\log \frac{e^{z_y}}{\sum_k e^{z_k}}, \qquad
+      z_k = \frac{1}{T} \int g(t) V_k(t) \, dt$$
+
+    The weighting $g$ makes the loss: `Uniform` that of the paper's $L_{sum}$, `Exponential`
+    that of $L_{sum\_exp}$.
+
+    **Arguments:**
+
+    - `integrals`: dimensionless, `[*batch, outputs]`; `Solution.voltage_integrals` of
+        `eventjax.simulate(..., integrate=eventjax.weightings.Exponential())`.
+    - `labels`: integers, `[*batch]`.
+
+    **Returns:** one loss per sample, `[*batch]`.
+
+    **Raises:** `ValueError` for shapes that do not fit or a label out of range.
+
+    ??? cite
+
+        Nowotny, Turner and Knight, arXiv 2212.01232. The logits have the factor 1/T of the
+        paper's code. Gradients are exact; those of the code are smaller by the output
+        neurons' `tau_mem` in ms, which matters where something is added to them.
+    """
+    return cross_entropy(integrals, labels, "integrals")
