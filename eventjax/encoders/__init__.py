@@ -1,4 +1,5 @@
-"""Encoders: from values to spikes."""
+"""Encoders: from values, or sound, to spikes."""
 
 from ._dropout import drop_spikes as drop_spikes
+from ._inner_ear import inner_ear as inner_ear, InnerEar as InnerEar
 from ._latency import latency as latency

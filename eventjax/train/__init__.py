@@ -8,11 +8,14 @@ The progress bar and checkpoints need the extra `eventjax[train]`; the rest does
 """
 
 from ._capacity import grow as grow
+from ._epoch_state import AbstractEpochState as AbstractEpochState
 from ._fit import (
     evaluate as evaluate,
     fit as fit,
     Fitted as Fitted,
 )
+from ._floor import keep_above as keep_above
+from ._plateau import plateau as plateau, PlateauState as PlateauState
 from ._records import (
     environment as environment,
     MetricsLog as MetricsLog,
@@ -20,4 +23,6 @@ from ._records import (
     save_json as save_json,
 )
 from ._run import Failure as Failure
+from ._schedule import ease_in as ease_in
+from ._silent import lift_silent as lift_silent, LiftState as LiftState
 from ._step import make_step as make_step, Report as Report

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import numpy as np
@@ -10,6 +10,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ._checkpoint import Checkpoints
+from ._epoch_state import epoch_states, settings_of
 from ._progress import Bar, Silent
 from ._records import MetricsLog, PathLike
 from ._run import evaluate_all, Run
@@ -55,6 +56,7 @@ def fit(
     epochs: int,
     validation: EvaluationBatches | None = None,
     select_best: str | None = None,
+    select_on: Literal["validation", "train"] = "validation",
     trainable: PyTree | Callable[[Any], bool] = eqx.is_inexact_array,
     learning_rate: optax.Schedule | None = None,
     saturation: float = 10.0,
@@ -78,16 +80,19 @@ def fit(
         evaluation `key` is `None`, which tells it to leave out dropout and the like. A
         metric called `"accuracy"` is shown as such.
     - `batches`: for instance an `eventjax.data.Batches`.
-    - `optimiser`: any.
+    - `optimiser`: any of optax, see `make_step`. What its rules change at the end of an
+        epoch (`plateau`) is logged.
     - `epochs`: how many.
     - `validation`: a function without arguments that returns batches and masks, for
         instance `lambda: eventjax.data.padded_batches(arrays, 500)`.
-    - `select_best`: name of the metric whose highest value on the validation data selects
-        the epoch to return, the earliest if there are several. By default the last epoch
-        is returned.
+    - `select_best`: name of the metric whose highest value selects the epoch to return,
+        the earliest if there are several. By default the last epoch is returned.
+    - `select_on`: whether `select_best` is read on the validation data or, `"train"`, on
+        the training data while it trained, for papers that do so.
     - `trainable`: which leaves are trained, as for `equinox.filter`.
     - `learning_rate`: the optimiser's schedule, if it is to be logged: the rate as a
-        function of the number of steps applied so far.
+        function of the number of steps applied so far. What `plateau` has scaled it by
+        is in the logged value.
     - `saturation`: a neuron that fires more often than this per sample, on average over
         an epoch, counts as saturated.
     - `max_skipped`: more skipped steps in a row than this are an error.
@@ -110,17 +115,22 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"`epochs` must be at least 1, got {epochs}.")
-    if select_best is not None and validation is None:
+    if select_best is not None and validation is None and select_on == "validation":
         raise ValueError(
             "`select_best` needs `validation` data, which were not given. The training "
-            "data cannot stand in for them."
+            "data cannot stand in for them, unless you say so with `select_on`."
         )
     bar = Bar(epochs, len(batches)) if progress else Silent()
     run = Run(model, loss_fn, optimiser, trainable, max_skipped, log, bar)
+    _check_metrics(run, validation)
     store = None
     if checkpoints is not None:
         rules = {"select_best": select_best, "saturation": saturation}
         rules["validation"] = "none" if validation is None else "given"
+        if select_on != "validation":
+            rules["select_on"] = select_on
+        if epoch_states(run.opt_state):
+            rules["optimiser"] = settings_of(run.opt_state)
         mark = fingerprint(model, batches, trainable, learning_rate, key, **rules)
         store = Checkpoints(checkpoints, mark)
     with bar:
@@ -141,18 +151,28 @@ def fit(
             row |= tally.activity()
             if learning_rate is not None:
                 applied = run.notes.step - run.notes.skipped
-                row["learning_rate"] = float(learning_rate(applied - 1))
+                rate = float(learning_rate(applied - 1))
+                row["learning_rate"] = rate * run.rate_scale
             row["skipped"] = run.notes.skipped - skipped
             row["seconds"] = time.perf_counter() - start
-            value = None if select_best is None else row[f"validation_{select_best}"]
+            value = None if select_best is None else row[f"{select_on}_{select_best}"]
             run.end_epoch(row, value)
             if store is not None:
                 store.save(run)
     history = run.notes.history
     if run.best is None:
         return Fitted(run.model, epochs, "last epoch", history)
-    rule = f"highest validation {select_best}, earliest epoch if several"
+    rule = f"highest {select_on} {select_best}, earliest epoch if several"
     return Fitted(run.best, run.notes.best_epoch, rule, history)
+
+
+def _check_metrics(run: Run, validation: EvaluationBatches | None) -> None:
+    for state in epoch_states(run.opt_state):
+        if state.metric.startswith("validation_") and validation is None:
+            raise ValueError(
+                f"The optimiser reads `{state.metric}` at the end of each epoch, which "
+                "needs `validation` data; they were not given."
+            )
 
 
 def evaluate(

@@ -1,6 +1,7 @@
 """What a run of `fit` holds, and what it does step by step."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._solution import RESULTS
-from ._capacity import grow, layers
+from ._capacity import grow, layers, with_capacities
+from ._epoch_state import after_epoch, epoch_states
 from ._records import MetricsLog
 from ._step import evaluate_batch, make_step, Report
 from ._tally import Tally
@@ -52,9 +54,9 @@ class Run:
         self.notes = Notes()
         self._loss_fn = loss_fn
         self._optimiser = optimiser
-        self._trainable = trainable
+        self._trainable = _for_each_leaf(trainable, model)
         self._max_skipped = max_skipped
-        self._step = make_step(loss_fn, optimiser, trainable)
+        self._step = make_step(loss_fn, optimiser, self._trainable)
         self._log: MetricsLog | None = log
         self._bar = bar
 
@@ -96,9 +98,18 @@ class Run:
         notes.epoch = row["epoch"]
         self.log("epoch", **row)
         self._bar.epoch(row)
+        self.opt_state = after_epoch(
+            self.opt_state, row, lambda **event: self.log("learning_rate", **event)
+        )
         if value is not None and (notes.best_value is None or value > notes.best_value):
             notes.best_epoch, notes.best_value = notes.epoch, value
             self.best = _copy(self.model)
+
+    @property
+    def rate_scale(self) -> float:
+        """What the optimiser's own rules make of the scheduled learning rate."""
+        scales = (state.rate_scale for state in epoch_states(self.opt_state))
+        return math.prod(scales, start=1.0)
 
     def log(self, event: str, **values: Any) -> None:
         if event != "epoch":
@@ -124,6 +135,11 @@ class Run:
     def adopt(self, grown: PyTree) -> None:
         """Go on with a model of other capacities. The optimiser's state has the model's
         structure inside it, capacities included, so it is given the new one."""
+        if not callable(self._trainable):
+            # It has the model's structure, too.
+            capacities = [layer.capacity for layer in layers(grown)]
+            self._trainable = with_capacities(self._trainable, capacities)
+            self._step = make_step(self._loss_fn, self._optimiser, self._trainable)
         structure = jax.eval_shape(
             self._optimiser.init, eqx.filter(grown, self._trainable)
         )
@@ -177,6 +193,18 @@ def _what_failed(report: Report) -> str:
     first = int(np.argmax(bad))
     item = jax.tree.map(lambda x: jnp.reshape(x, -1)[first], report.result)
     return f"{RESULTS[item]} ({bad.sum()} of {bad.size} samples, the first is {first}.)"
+
+
+def _for_each_leaf(trainable: PyTree, model: PyTree) -> PyTree:
+    """A tree that may be a prefix of the model's, with an answer for each of its leaves.
+    A function stays one."""
+    if callable(trainable):
+        return trainable
+
+    def answers(spec, part):
+        return jax.tree.map(spec if callable(spec) else lambda _: spec, part)
+
+    return jax.tree.map(answers, trainable, model)
 
 
 def _copy(tree: PyTree) -> PyTree:

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .._solution import RESULTS, Solution
-from .._spikes import Spikes
+from .._spikes import Frames, Spikes
 from ._capacity import layers
 
 
@@ -56,6 +56,8 @@ def make_step(
         sample, what `simulate(..., throw=False)` returned, and further values of each
         sample by name. The mean of the losses is minimised.
     - `optimiser`: its state is made by `optimiser.init(eqx.filter(model, trainable))`.
+        Its `update` gets the extra argument `spike_counts` if it takes one: for each layer
+        the spikes of each neuron in this step, `[neurons]`, or `None`.
     - `trainable`: which leaves of the model are trained, as for `eqx.filter`.
 
     **Returns:** `step((batch, key), model, opt_state) -> (report, model, opt_state)`. The
@@ -87,7 +89,10 @@ def _step(recipe__batch__key, model, opt_state):
     report = _report(model, *aux, checked=(loss, grads))
     # Optax mixes types here and there, which is an error where promotion is strict.
     with jax.numpy_dtype_promotion("standard"):
-        updates, new_opt_state = optimiser.update(grads, opt_state, params)
+        update = optax.with_extra_args_support(optimiser).update
+        updates, new_opt_state = update(
+            grads, opt_state, params, spike_counts=report.spike_counts
+        )
     new_params = eqx.apply_updates(params, updates)
     good = report.simulated & report.finite
     params = _choose(good, new_params, params)
@@ -123,8 +128,10 @@ def _report(model, losses, sol, metrics, *, checked, is_real=None) -> Report:
         samples=jnp.sum(real),
         metrics={name: _sum(value, real) for name, value in values.items()},
         spike_counts=tuple(
-            None if spikes is None else _spike_counts(spikes, real, layer.neuron.size)
-            for spikes, layer in zip(sol.spikes, layers(model), strict=True)
+            _spike_counts(spikes, frames, real, layer.neuron.size)
+            for spikes, frames, layer in zip(
+                sol.spikes, sol.frames, layers(model), strict=True
+            )
         ),
     )
 
@@ -134,8 +141,16 @@ def _sum(values: Array, real: Array) -> Array:
     return jnp.sum(jnp.where(real, values.astype(dtype), 0.0))
 
 
-def _spike_counts(spikes: Spikes, real: Array, size: int) -> Array:
-    """Spikes of each neuron in all real samples together."""
+def _spike_counts(
+    spikes: Spikes | None, frames: Frames | None, real: Array, size: int
+) -> Array | None:
+    """Spikes of each neuron in all real samples together, `None` if it never spikes."""
+    if frames is not None:
+        counts = jnp.sum(frames.counts, axis=-2)
+        axes = tuple(range(counts.ndim - 1))
+        return jnp.sum(counts, axes, where=real[..., None]).astype(jnp.int32)
+    if spikes is None:
+        return None
     counted = jnp.isfinite(spikes.times) & real[..., None]
     zeros = jnp.zeros(size, jnp.int32)
     return zeros.at[spikes.sources].add(counted.astype(jnp.int32))
