@@ -50,9 +50,12 @@ format: $(INSTALLED)  ## Put the source files into the project's format
 
 bench: peers  ## Measure all workloads beside the other libraries
 	$(BIN)/python -m experiments.benchmark W1 --peers --store
+	$(BIN)/python -m experiments.benchmark W2 --peers --store
+	$(BIN)/python -m experiments.benchmark W2F --peers --store
 	$(BIN)/python -m experiments.benchmark W3 --peers --store
 	$(BIN)/python -m experiments.benchmark WD --peers --store
 	$(BIN)/python -m experiments.benchmark.delays --store
+	$(BIN)/python -m experiments.benchmark.scaling --store
 
 tables: $(INSTALLED)  ## Write what is stored into the tables of README.md
 	$(BIN)/python -m experiments.tables

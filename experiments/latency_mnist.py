@@ -95,7 +95,7 @@ def load(split: str, settings: Settings) -> Arrays:
 
 
 def run(
-    settings: Settings, *, resume: bool = False, progress: bool = True
+    settings: Settings, *, resume: bool = False, progress: bool = True, load=load
 ) -> dict[str, Any]:
     train = load(f"train[5000:{5000 + settings.train_size}]", settings)
     validation = load("train[:5000]", settings)

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -72,8 +73,8 @@ def _error(row: dict) -> str:
     return "-" if value is None else f"{value:.0e}"
 
 
-def speed(workload: str) -> str:
-    """Measured times of one workload in each library."""
+def speed(workload: str, memory: bool = False) -> str:
+    """Measured times of one workload in each library, and the memory of a gradient step."""
     path = MEASURED / f"{workload}-cpu.json"
     if not path.exists():
         return (
@@ -94,11 +95,13 @@ def speed(workload: str) -> str:
                 _number(grad, 1),
                 "-" if grad is None else _ratio(grad / ours),
                 _number(row["compile_s"], 1),
+                *([_number(row["peak_mb"], 1)] if memory else []),
                 _number(row["spikes"], 1),
                 _error(row),
             ]
         )
     header = ["library", "how", "forward ms", "gradient ms", "times ours", "compile s"]
+    header += ["MB"] if memory else []
     head = record["rows"][0]
     machine = f"{head['machine']['cores']} cores of {head['machine']['cpu']}"
     return (
@@ -120,6 +123,39 @@ def delays() -> str:
     return markdown(["delays", "gradient ms, fastest", "times axonal"], rows)
 
 
+def _ends(values: list[float]) -> str:
+    return " to ".join(f"{x:.1f}" if x < 100 else f"{x:.0f}" for x in values)
+
+
+def scaling() -> str:
+    """How the time and the memory of a gradient step grow on W2."""
+    path = MEASURED / "scaling-W2-cpu.json"
+    record = json.loads(path.read_text())
+    what = {"spikes": "spikes per sample", "duration": "duration in s"}
+    rows = []
+    for line in record["summary"]:
+        first, last = line["x"]
+        rows.append(
+            [
+                what.get(line["series"], line["series"]),
+                f"{first:.5g} to {last:.5g}",
+                f"**{line['who']}**" if line["who"] == "eventjax" else line["who"],
+                _ends(line["grad_ms"]),
+                f"{line['grad_ms_exponent']:.2f}",
+                _ends(line["peak_mb"]),
+                f"{line['peak_mb_exponent']:.2f}",
+            ]
+        )
+    header = ["what grows", "from, to", "how", "gradient ms", "exponent"]
+    places = [f"experiments/benchmark/results/{path.stem}.{x}" for x in ("json", "png")]
+    machine = record["machine"]
+    return (
+        markdown([*header, "MB", "exponent"], rows)
+        + f"\n\n![the same as a plot]({places[1]})\n\n[Stored]({places[0]}), on "
+        + f"{machine['cores']} cores of {machine['cpu']}, JAX {record['versions']['jax']}."
+    )
+
+
 TABLES = {
     "neurons": neurons,
     "speed W1": lambda: speed("W1"),
@@ -127,11 +163,24 @@ TABLES = {
     "speed WD": lambda: speed("WD"),
     "delays": delays,
 }
+# These have a place in README.md once there is something to show: the file that holds it.
+LATER = {
+    "speed W2": ("W2-cpu", lambda: speed("W2", memory=True)),
+    "speed W2F": ("W2F-cpu", lambda: speed("W2F", memory=True)),
+    "scaling": ("scaling-W2-cpu", scaling),
+}
+
+
+def tables() -> dict[str, Callable[[], str]]:
+    """All tables that README.md must have a place for."""
+    is_there = lambda file: (MEASURED / f"{file}.json").exists()
+    later = {name: make for name, (file, make) in LATER.items() if is_there(file)}
+    return TABLES | later
 
 
 def updated(text: str) -> str:
     """The text with its tables made anew. Raises a `ValueError` for one that is missing."""
-    for name, make in TABLES.items():
+    for name, make in tables().items():
         place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         table = make()
         text, count = place.subn(lambda m, x=table: m[1] + x + "\n" + m[2], text)

@@ -1,6 +1,8 @@
 """Measures eventjax, and other libraries beside it, on one workload.
 
     python -m experiments.benchmark W1 --peers
+    python -m experiments.benchmark W2 --peers
+    python -m experiments.benchmark W2F --peers
     python -m experiments.benchmark W3 --peers
     python -m experiments.benchmark WD --peers
 
@@ -36,7 +38,7 @@ OURS = "eventjax"
 class Benchmark:
     """Measure speed and memory of eventjax, alone or beside other libraries."""
 
-    workload: tyro.conf.Positional[Literal["W1", "W3", "WD"]] = "W1"
+    workload: tyro.conf.Positional[Literal["W1", "W2", "W2F", "W3", "WD"]] = "W1"
     """Which workload."""
     peers: bool = False
     """Measure the other libraries too; `make peers` installs them."""
@@ -46,6 +48,8 @@ class Benchmark:
     """Write the measurements to experiments/benchmark/results/."""
     platform: str = "cpu"
     """Where to run, a name that JAX knows; the others are installed for the CPU."""
+    batch: int | None = None
+    """How many samples, if not as many as the workload has."""
 
 
 def run(library: str, file: pathlib.Path, spec, platform: str) -> list[dict]:
@@ -82,12 +86,22 @@ def run(library: str, file: pathlib.Path, spec, platform: str) -> list[dict]:
     return rows
 
 
-def table(rows: list[dict], exact_spikes: float) -> Table:
+def of_variant(row: dict, variant: str) -> dict:
+    """The row of a variant of the workload, to be put beside ours of the same variant; as
+    it is if `variant` is empty."""
+    if not variant:
+        return row
+    beside = row.get("beside", OURS)
+    names = {"library": row["library"], "beside": beside}
+    return row | {key: f"{name}, {variant}" for key, name in names.items()}
+
+
+def table(rows: list[dict]) -> Table:
     """The rows as a table; "x" is the gradient step as a multiple of eventjax's, of that
     row of ours which runs the same network."""
     out = Table(
         title=f"{rows[0]['workload']}, batch {rows[0]['batch']}",
-        caption=f"hidden spikes per sample, exactly: {exact_spikes:.1f}",
+        caption=f"hidden spikes per sample, exactly: {rows[0]['exact_spikes']:.1f}",
     )
     columns = ("library", "forward ms", "gradient ms", "x", "CPU ms", "compile s")
     for name in (*columns, "MB", "spikes", "note"):
@@ -131,32 +145,46 @@ def revision() -> dict[str, str | bool | None]:
 def store(config: Benchmark, spec, rows: list[dict]) -> pathlib.Path:
     """Write the measurements with everything needed to repeat them."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{config.workload}-{config.platform}.json"
+    batch = "" if config.batch is None else f"-batch{config.batch}"
+    path = RESULTS / f"{config.workload}{batch}-{config.platform}.json"
     record = {"workload": config.workload, "spec": dataclasses.asdict(spec)}
     record |= revision() | {"rows": rows}
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
 
 
-def main(config: Benchmark) -> int:
-    """Measure, print and store; returns the number of libraries that failed."""
-    spec = workloads.WORKLOADS[config.workload]()
-    console = Console(stderr=True)
+def measured(config: Benchmark, spec, variant: str, console: Console) -> list[dict]:
+    """The rows of all libraries for one variant of the workload."""
+    spec = dataclasses.replace(spec, **spec.variants.get(variant, {}))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "workload.npz"
-        workloads.save(spec, file)
-        exact_spikes = workloads.load(file)[1]["hidden_spikes"].mean()
+        with console.status("finding the exact answers ..."):
+            workloads.save(spec, file)
+        spikes = float(workloads.load(file)[1]["hidden_spikes"].mean())
         for library in spec.scripts if config.peers else (OURS,):
             with console.status(f"measuring {library} ..."):
                 new = run(library, file, spec, config.platform)
+            new = [of_variant({"exact_spikes": spikes} | row, variant) for row in new]
             rows += new
             if config.json:
                 for row in new:
                     print(json.dumps(row), flush=True)
+    return rows
+
+
+def main(config: Benchmark) -> int:
+    """Measure, print and store; returns the number of libraries that failed."""
+    spec = workloads.WORKLOADS[config.workload]()
+    if config.batch is not None:
+        spec = dataclasses.replace(spec, batch=config.batch)
+    console = Console(stderr=True)
+    rows = []
+    for variant in ("", *spec.variants):
+        rows += measured(config, spec, variant, console)
     if not config.json:
         wide = None if sys.stdout.isatty() else 160
-        Console(width=wide).print(table(rows, float(exact_spikes)))
+        Console(width=wide).print(table(rows))
     if config.store:
         console.print(f"stored in {store(config, spec, rows).relative_to(ROOT)}")
     return sum(row.get("failed", False) for row in rows)

@@ -10,11 +10,11 @@ Times are in ms, voltages are in units of the threshold.
 import dataclasses
 import json
 import pathlib
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.benchmark import exact
+from experiments.benchmark import exact, inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Workload:
     tau0: float = 0.5  # ms, of the loss over first spikes
     seed: int = 0
     scripts: ClassVar[dict[str, str]]  # module by library; ours is the first
+    variants: ClassVar[dict[str, dict[str, Any]]] = {}  # further ones: what they change
 
     @property
     def physics(self) -> dict[str, float]:
@@ -43,8 +44,8 @@ class TwoLayers(Workload):
     def answers(self, data: dict) -> dict:
         """Exact spike counts per sample, first spike times of outputs that spike, and the
         largest voltages of outputs that do not."""
-        inputs = data["times"].astype(np.float64), data["sources"]
-        hidden = exact.exact_layer(*inputs, data["w_hidden"], **self.physics)
+        given = data["times"].astype(np.float64), data["sources"]
+        hidden = exact.exact_layer(*given, data["w_hidden"], **self.physics)
         output = exact.exact_layer(*hidden, data["w_out"], **self.physics)
         voltages = exact.exact_max_voltages(*hidden, data["w_out"], **self.physics)
         return {
@@ -83,7 +84,7 @@ class W1(TwoLayers):
 
     def arrays(self, rng: np.random.Generator) -> dict:
         """Weights, inputs and labels."""
-        points, labels = yin_yang(self.batch, rng)
+        points, labels = inputs.yin_yang(self.batch, rng)
         bias = np.zeros((self.batch, 1))
         times = self.t_late * np.concatenate([points, 1 - points, bias], axis=1)
         order = np.argsort(times, axis=1, kind="stable")
@@ -186,46 +187,95 @@ class WD(Workload):
 
     def answers(self, data: dict) -> dict:
         """All spike times by neuron, `[batch, neurons, spikes]`, and counts."""
-        inputs = data["times"].astype(np.float64), data["sources"]
+        given = data["times"].astype(np.float64), data["sources"]
         weights = data["w_hidden"], data["w_recurrent"]
-        spikes = exact.exact_layer(*inputs, *weights, **self.physics)
+        spikes = exact.exact_layer(*given, *weights, **self.physics)
         return {
             "hidden_spikes": np.isfinite(spikes[0]).sum(axis=1),
             "spike_times": exact.by_neuron(*spikes, self.num_hidden),
         }
 
 
-WORKLOADS = {"W1": W1, "W3": W3, "WD": WD}
+@dataclasses.dataclass(frozen=True)
+class Spoken(Workload):
+    """What W2 and W2F have in common: input in the likeness of spoken digits.
 
-
-def yin_yang(num_samples: int, rng: np.random.Generator):
-    """Points from the Yin-Yang disc in [0, 1]^2, equally many of each class.
-
-    **Returns:** `(points, labels)` with shapes `[num_samples, 2]` and `[num_samples]`;
-    the classes are 0 (yin), 1 (yang) and 2 (dots).
+    700 channels with 8,000 events in a second go to 256 hidden LIF neurons, these to 20
+    leaky integrators. Initial weights follow Nowotny, Turner and Knight (arXiv
+    2212.01232), N(0.03, 0.01), N(0, 0.02) where there is recurrence, and N(0, 0.03); the
+    input's are multiplied by `hidden_scale`, so that hidden neurons fire at 16 Hz. The loss
+    is the paper's L_sum_exp, the cross-entropy of (1/t1) int exp(-t/t1) V dt.
     """
-    points = rng.uniform(size=(50 * num_samples, 2))
-    x, y = points.T
-    to_right = np.hypot(x - 0.75, y - 0.5)
-    to_left = np.hypot(x - 0.25, y - 0.5)
-    dots = (to_right < 0.1) | (to_left < 0.1)
-    yin = (to_left <= 0.25) | ((y > 0.5) & (to_right > 0.25))
-    classes = np.where(dots, 2, np.where(yin, 0, 1))
-    inside = np.hypot(x - 0.5, y - 0.5) <= 0.5
-    labels = np.arange(num_samples) % 3
-    chosen = np.zeros(num_samples, int)
-    for label in range(3):
-        mine = labels == label
-        chosen[mine] = np.nonzero(inside & (classes == label))[0][: mine.sum()]
-    return points[chosen], labels
+
+    batch: int = 32
+    num_inputs: int = 700
+    events: int = 8000  # input spikes of a sample
+    num_hidden: int = 256
+    num_outputs: int = 20
+    t1: float = 1000.0  # ms
+    hidden_scale: float = 0.88
+    recurrent_std: float = 0.02
+    delay: float | None = None  # ms, of the recurrence, if there is one
+    scripts: ClassVar[dict[str, str]] = {
+        "eventjax": "ours_spoken",
+        "spyx": "peers.spyx_recurrent",
+    }
+
+    def arrays(self, rng: np.random.Generator) -> dict:
+        """Weights, inputs and labels; the same ones with and without recurrence."""
+        sizes = self.events, self.num_inputs, self.num_outputs
+        times, sources, labels = inputs.spoken(self.batch, *sizes, self.t1, rng)
+        n = self.num_hidden
+        out = {"times": times, "sources": sources, "labels": labels}
+        out["w_hidden"] = rng.normal(0.03, 0.01, (self.num_inputs, n))
+        out["w_hidden"] *= self.hidden_scale
+        out["w_out"] = rng.normal(0.0, 0.03, (n, self.num_outputs))
+        if self.delay is not None:
+            out["w_recurrent"] = rng.normal(0.0, self.recurrent_std, (n, n))
+        return out
+
+    def answers(self, data: dict) -> dict:
+        """Spike counts, spike times by neuron, `[batch, neurons, spikes]`, and the
+        weighted integrals of the outputs."""
+        given = data["times"].astype(np.float64), data["sources"]
+        weights = data["w_hidden"], data.get("w_recurrent")
+        delay = 0.0 if self.delay is None else self.delay
+        spikes = exact.exact_layer(*given, *weights, delay=delay, **self.physics)
+        integrals = exact.exact_integrals(*spikes, data["w_out"], **self.physics)
+        return {
+            "hidden_spikes": np.isfinite(spikes[0]).sum(axis=1),
+            "spike_times": exact.by_neuron(*spikes, self.num_hidden),
+            "integrals": integrals,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class W2(Spoken):
+    """Spoken digits, with recurrence after 1 ms, which is a time step of others, and after
+    5 ms."""
+
+    delay: float | None = 1.0
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"5 ms delay": {"delay": 5.0}}
+
+
+@dataclasses.dataclass(frozen=True)
+class W2F(Spoken):
+    """Spoken digits without recurrence."""
+
+
+WORKLOADS = {"W1": W1, "W2": W2, "W2F": W2F, "W3": W3, "WD": WD}
+
+
+def arrays(spec) -> dict:
+    """Weights, inputs and labels of a workload, of the types that the libraries get."""
+    narrow = {np.dtype(float): np.float32, np.dtype(int): np.int32}
+    data = spec.arrays(np.random.default_rng(spec.seed))
+    return {name: x.astype(narrow[x.dtype]) for name, x in data.items()}
 
 
 def make(spec) -> dict:
     """Weights, inputs, labels and exact answers of a workload as NumPy arrays."""
-    data = spec.arrays(np.random.default_rng(spec.seed))
-    # The answers are those for the numbers that the libraries get.
-    narrow = {np.dtype(float): np.float32, np.dtype(int): np.int32}
-    data = {name: x.astype(narrow[x.dtype]) for name, x in data.items()}
+    data = arrays(spec)  # the answers are those for these very numbers
     return data | spec.answers(data)
 
 
@@ -241,14 +291,3 @@ def load(path: pathlib.Path) -> tuple:
         arrays = dict(file)
     name, numbers = json.loads(arrays.pop("spec").item())
     return WORKLOADS[name](**numbers), arrays
-
-
-def scale_until(count, wanted: float, low=0.05, high=5.0) -> float:
-    """The factor between `low` and `high` with `count(factor)` within 0.5 %."""
-    for _ in range(30):
-        factor = (low + high) / 2
-        found = count(factor)
-        if abs(found / wanted - 1) < 0.005:
-            break
-        low, high = (factor, high) if found < wanted else (low, factor)
-    return factor

@@ -35,7 +35,7 @@ from jaxsnn.event.solver import newton_solver  # pyright: ignore[reportMissingIm
 from jaxsnn.event.topology import Topology  # pyright: ignore[reportMissingImports]
 from jaxsnn.event.types import Spike  # pyright: ignore[reportMissingImports]
 
-from experiments.benchmark import _measure, exact, workloads
+from experiments.benchmark import _measure, exact, rates, workloads
 
 
 MS = 1e-3  # jaxsnn counts in seconds
@@ -91,13 +91,11 @@ def matched(setting: Setting, spec, data):
         return np.isfinite(spikes[0]).sum(axis=1).mean()
 
     wanted = data["hidden_spikes"].mean(), data["output_spikes"].mean()
-    first = workloads.scale_until(
-        lambda f: count(layer(inputs, "w_hidden", f)), wanted[0]
-    )
+    first = rates.scale_until(lambda f: count(layer(inputs, "w_hidden", f)), wanted[0])
     second = 1.0
     if setting.v_reset > -1.0:
         hidden = layer(inputs, "w_hidden", first)
-        second = workloads.scale_until(
+        second = rates.scale_until(
             lambda f: count(layer(hidden, "w_out", f)), wanted[1]
         )
     weights = {"w_hidden": first * data["w_hidden"], "w_out": second * data["w_out"]}

@@ -23,7 +23,7 @@ import spyx.fn  # pyright: ignore[reportMissingImports]
 import spyx.nn as snn  # pyright: ignore[reportMissingImports]
 from flax import nnx  # pyright: ignore[reportMissingImports]
 
-from experiments.benchmark import _measure, workloads
+from experiments.benchmark import _measure, rates, workloads
 
 
 DT = 1.0  # ms
@@ -80,9 +80,7 @@ def rows(spec, data) -> list[dict]:
     def spikes(factor):
         return hidden_spikes(make_network(spec, data, factor), inputs)
 
-    factor = 1.0
-    if abs(spikes(factor) / wanted - 1) > 0.03:
-        factor = workloads.scale_until(spikes, wanted, low=0.5, high=2.0)
+    factor = rates.equal_rates(spikes, wanted)
     network = make_network(spec, data, factor)
     is_weight = lambda path, x: isinstance(x, nnx.Param) and "kernel" in path
     graph, weights, rest = nnx.split(network, is_weight, ...)
