@@ -138,7 +138,7 @@ class Solution(eqx.Module):
     t0: Float[Array, ""]
     t1: Float[Array, ""]
     voltage_integrals: Float[Array, "*batch neurons"] | None = None
-    slopes: tuple[Float[Array, "*batch capacity"] | None, ...] = ()
+    slopes: tuple[Float[Array, "*batch _"] | None, ...] = ()
 
     @property
     def first_spike_times(self) -> Float[Array, "*batch neurons"]:
