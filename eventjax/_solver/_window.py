@@ -167,18 +167,17 @@ class Free(eqx.Module):
         first = jnp.full(v.shape[1:], count, jnp.int32)
         for j in reversed(range(count)):
             bound = upper_bound(v[j], i[j], part[j], peak[j], taus)
-            # As far as that can be told: what is left at the end may be rounding only.
+            # As far as that can be told: whether it falls, and whether it is high enough,
+            # may be a matter of rounding, which the search for the crossing is to decide.
             size = jnp.abs(taus.bias) + jnp.abs(neurons.v_threshold)
-            size += jnp.abs(v[j]) + jnp.abs(i[j])
-            falls = self.i_ends[j] <= v[j + 1] - taus.bias + 16 * eps * size
-            top = jnp.maximum(jnp.where(falls, bound, v[j + 1]), v[j + 1])
-            may_spike = top >= neurons.v_threshold
+            slack = 16 * eps * (size + jnp.abs(v[j]) + jnp.abs(i[j]))
+            falls = self.i_ends[j] <= v[j + 1] - taus.bias + slack
+            top = jnp.where(falls, bound, v[j + 1])
+            top = jnp.maximum(top, jnp.maximum(v[j], v[j + 1]))
+            may_spike = top >= neurons.v_threshold - slack
             if behind is not None:
                 may_spike &= behind < j
             first = jnp.where(may_spike, j, first)
-        if behind is None:
-            # V at or above threshold at the start by rounding is a spike at once.
-            first = jnp.where(v[0] >= neurons.v_threshold, 0, first)
         return first
 
 
