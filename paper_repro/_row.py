@@ -47,6 +47,15 @@ class Job:
         return f"{self.group}/{self.replicate}" if self.group else self.replicate
 
 
+def for_seeds(settings: Mapping[str, Any], seeds: int) -> list[Job]:
+    """A run of each setting, by group, with each of the first seeds."""
+    return [
+        Job(group, f"seed{k}", dataclasses.replace(config, seed=k))
+        for group, config in settings.items()
+        for k in range(seeds)
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One row of a paper's table, or a family of settings that belong together.

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 
+from ._event_features import event_features
 from ._raw_files import locate, unpacked_size
 from ._shd_file import open_shd_file, ShdFile
 
@@ -41,25 +41,10 @@ class AbstractShdLayout(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             super().download_and_prepare(**settings)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        events = {
-            # In ms.
-            "time": tfds.features.Tensor(
-                shape=(None,), dtype=np.float32, encoding="bytes"
-            ),
-            "unit": tfds.features.Tensor(
-                shape=(None,), dtype=np.uint16, encoding="bytes"
-            ),
-        }
-        features = {
-            "events": tfds.features.FeaturesDict(events),
-            "label": tfds.features.ClassLabel(num_classes=self.NUM_CLASSES),
-            # -1 if the file does not say.
-            "speaker": tfds.features.Scalar(dtype=np.int32),
-        }
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.DESCRIPTION,
-            features=tfds.features.FeaturesDict(features),
+            features=event_features(self.NUM_CLASSES),
             homepage="https://zenkelab.org/datasets/",
             license="CC BY 4.0",
             citation=(

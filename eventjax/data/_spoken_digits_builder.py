@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ..encoders import InnerEar
+from ._event_features import event_features
 from ._idx import read_checked
 
 
@@ -65,24 +66,10 @@ class EventjaxSpokenDigits(tfds.core.GeneratorBasedBuilder):
     EAR = InnerEar()
 
     def _info(self) -> tfds.core.DatasetInfo:
-        events = {
-            # In ms.
-            "time": tfds.features.Tensor(
-                shape=(None,), dtype=np.float32, encoding="bytes"
-            ),
-            "unit": tfds.features.Tensor(
-                shape=(None,), dtype=np.uint16, encoding="bytes"
-            ),
-        }
-        features = {
-            "events": tfds.features.FeaturesDict(events),
-            "label": tfds.features.ClassLabel(num_classes=10),
-            "speaker": tfds.features.Scalar(dtype=np.int32),
-        }
         return tfds.core.DatasetInfo(
             builder=self,
             description="Spoken digits as spikes of 700 channels, by eventjax's InnerEar.",
-            features=tfds.features.FeaturesDict(features),
+            features=event_features(10),
             homepage="https://github.com/Jakobovski/free-spoken-digit-dataset",
             license="CC BY-SA 4.0",
             citation="Zohar Jackson et al.: Free Spoken Digit Dataset.",

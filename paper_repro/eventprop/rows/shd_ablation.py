@@ -5,11 +5,10 @@ regulariser that the authors chose for it by leaving out one speaker at a time.
     python -m paper_repro run eventprop/shd_ablation/n256_delay_shift_blend --data-dir DATA
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from paper_repro._row import Job, Row
+from paper_repro._row import for_seeds, Job, Row
 
 from .._config import Speech
 from .._speech import train
@@ -86,11 +85,7 @@ def settings() -> dict[str, Speech]:
 
 
 def jobs(seeds: int) -> list[Job]:
-    return [
-        Job(group, f"seed{k}", dataclasses.replace(config, seed=k))
-        for group, config in settings().items()
-        for k in range(seeds)
-    ]
+    return for_seeds(settings(), seeds)
 
 
 def smoke(data: Path) -> Sequence[Job]:

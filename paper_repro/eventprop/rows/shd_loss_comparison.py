@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paper_repro._row import Job, Row
+from paper_repro._row import for_seeds, Job, Row
 
 from .._config import Speech
 from .._speech import train
@@ -51,11 +51,7 @@ def settings() -> dict[str, Speech]:
 
 
 def jobs(seeds: int) -> list[Job]:
-    return [
-        Job(group, f"seed{k}", dataclasses.replace(config, seed=k))
-        for group, config in settings().items()
-        for k in range(seeds)
-    ]
+    return for_seeds(settings(), seeds)
 
 
 def smoke(data: Path) -> Sequence[Job]:
