@@ -270,3 +270,39 @@ def test_made_before_they_are_asked_for_but_not_all():
     assert list(iterator) == list(range(1, 10))
     assert made == list(range(10))
     assert list(prefetched(lambda k: k, 0, 3)) == []
+
+
+def test_like_sizes_share_a_batch_and_none_is_lost():
+    batches = make_batches(make_events(43), like_size=4)
+    seen, spread = [], []
+    for batch in batches.epoch(0):
+        counts = np.isfinite(batch["times"]).sum(1)
+        seen += counts.tolist()
+        spread += [np.ptp(counts)] * (len(counts) == 5)
+    plain = [
+        np.isfinite(batch["times"]).sum(1)
+        for batch in make_batches(make_events(43)).epoch(0)
+    ]
+    assert sorted(seen) == sorted(np.concatenate(plain).tolist())
+    assert np.mean(spread) < 0.5 * np.mean([np.ptp(x) for x in plain if len(x) == 5])
+    assert_same(batches.epoch(0), batches.epoch(0))
+    # The order of the batches is not that of their sizes, and is new in each epoch.
+    means = [np.isfinite(b["times"]).sum(1).mean() for b in batches.epoch(0)]
+    assert not all(a <= b for a, b in zip(means, means[1:4]))
+    other = [b["label"].tolist() for b in batches.epoch(1)]
+    assert other != [b["label"].tolist() for b in batches.epoch(0)]
+
+
+def test_like_sizes_of_blends():
+    events = make_events(16)
+    batches = make_batches(events, 4, like_size=8, augment=(Blend((1.0, 1.0)),))
+    counts = [np.isfinite(b["times"]).sum(1) for b in batches.epoch(0)]
+    plain = make_batches(events, 4, augment=(Blend((1.0, 1.0)),))
+    at_random = [np.isfinite(b["times"]).sum(1) for b in plain.epoch(0)]
+    assert sum(np.ptp(c) for c in counts) < 0.5 * sum(np.ptp(c) for c in at_random)
+
+
+@pytest.mark.parametrize("settings", [dict(like_size=0), dict(like_size=2, seed=None)])
+def test_wrong_like_size(settings):
+    with pytest.raises(ValueError, match="`like_size"):
+        make_batches(**settings)

@@ -27,8 +27,8 @@ from .._solver._record import Log, Trace
 from .._solver._returns import join, num_upcoming, Returns, Upcoming
 from .._solver._rows import Rows
 from .._solver._stream_lists import lists_of
-from .._solver._window import Neurons, wide, Window, window_steps
-from ._jumps import Passed, Sums, through_spikes
+from .._solver._window import Neurons, wide, Window
+from ._jumps import Cotangent, Passed, Sums, through_spikes
 
 
 class Cotangents(eqx.Module):
@@ -113,7 +113,8 @@ def _read(
     reads: tuple[Array, Array],
     given: _Given,
 ) -> _Adjoint:
-    """Gradients of the window's arrivals, from the cotangents just after each."""
+    """Gradients of the window's arrivals, from the cotangents just after each; those of V
+    are there if they are needed."""
     reads_v, reads_i = reads
     new = {}
 
@@ -175,13 +176,17 @@ def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _
     trace, neurons = given.trace, given.neurons
     log = jax.tree.map(lambda x: x[line], trace.log)
     window, upcoming, adjoint = _window_of(adjoint, line, log, given)
-    added = None
+    all_v = adjoint.times is not None or upcoming is not None
+    cotangent = Cotangent.without_spikes(
+        adjoint.v, adjoint.i, window, neurons.taus, all_v
+    )
     if neurons.v_threshold is not None:
         following = jnp.minimum(line + 1, trace.log.first.shape[0] - 1)
         is_last = line + 1 == trace.num_windows
         last = jnp.where(is_last, trace.count, trace.log.first[following])
-        sums, added = through_spikes(
+        sums, cotangent = through_spikes(
             adjoint.v,
+            cotangent,
             adjoint.spike_times,
             adjoint.sums,
             window,
@@ -194,18 +199,8 @@ def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _
         adjoint = eqx.tree_at(
             lambda a: a.sums, adjoint, sums, is_leaf=lambda x: x is None
         )
-
-    # The cotangents just after each arrival, and at the window's start.
-    steps = window_steps(window, neurons.taus)
-    reads_v, reads_i = [], []
-    v, i = adjoint.v, adjoint.i
-    for j in reversed(range(window.ends.shape[0])):
-        reads_v.append(v)
-        reads_i.append(i)
-        v, i = v * steps.mem[j], i * steps.syn[j] + v * steps.gain[j]
-        if added is not None:
-            v, i = v + added[0][j], i + added[1][j]
-    reads = jnp.stack(reads_v[::-1]), jnp.stack(reads_i[::-1])
+    v, i = cotangent.v[0], cotangent.i[0]
+    reads = cotangent.v[1:], cotangent.i[1:]
     adjoint = _read(adjoint, line, window, upcoming, reads, given)
     if adjoint.bias is not None:
         bias = adjoint.bias + (adjoint.v - v)

@@ -9,10 +9,10 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._neuron._lif_flow import psp
+from .._neuron._lif_flow import psp, Steps, Taus
 from .._solver._rows import Rows
-from .._solver._window import Neurons, Window
-from .._solver._work_queue import put
+from .._solver._window import Neurons, wide, Window
+from .._solver._work_queue import compute_once, put
 
 
 class Sums(eqx.Module):
@@ -61,8 +61,29 @@ class Passed(eqx.Module):
     rounds: Int[Array, ""]
 
 
+class Cotangent(eqx.Module):
+    """The cotangents of V and I at a window's bounds: at its start, and just after each
+    arrival. That of V may be there at the start only."""
+
+    v: Float[Array, "some batch neurons"]
+    i: Float[Array, "bounds batch neurons"]
+
+    @classmethod
+    def without_spikes(
+        cls, v: Array, i: Array, window: Window, taus: Taus, all_v: bool
+    ) -> "Cotangent":
+        """From those at the window's end, each for itself: as a chain from arrival to
+        arrival, XLA on CPU would compute each of them from the end."""
+        left = window.ends[-1:] - window.times
+        steps = compute_once(Steps.of(left, wide(taus)), left[-1, 0, 0] <= 0)
+        rows = left.shape[0] if all_v else 1
+        v, i = v[None], i[None]
+        return cls(v * steps.mem[:rows], i * steps.syn + v * steps.gain)
+
+
 def through_spikes(
     v: Float[Array, "batch neurons"],
+    cotangent: Cotangent,
     t_bars: Float[Array, " places"],
     sums: Rows | None,
     window: Window,
@@ -71,19 +92,21 @@ def through_spikes(
     neurons: Neurons,
     max_jump: float | None,
     tile: int,
-) -> tuple[Rows | None, tuple[Array, Array]]:
+) -> tuple[Rows | None, Cotangent]:
     """Pass the window's spikes, the last of each neuron first; `v` is the voltage's
-    cotangent at its end, `t_bars` are those of spike times. Returns the `Sums` with them,
-    and what the jumps in each segment add to the cotangents of V and I at its start."""
+    cotangent at its end, `cotangent` what there would be without them, `t_bars` are those
+    of spike times. Returns the `Sums` with them, and the cotangents at all bounds."""
     batch, num = v.shape
-    pairs, size = batch * num, window.ends.shape[0]
+    pairs, count = batch * num, window.ends.shape[0] + 1
     lanes = window.start.shape[1]
-    starts = window.times[:-1].reshape(-1)
+    bounds = window.times.reshape(count, -1)
+    bound = jnp.arange(count, dtype=jnp.int32)[:, None]
 
     def jump(nth, k, carry):
-        (link_v, link_time), sums, added = carry
+        (link_v, link_time), sums, (all_v, all_i) = carry
         at = passed.first + k * tile
         spike, t_bar = spikes.slice(at, tile), lax.dynamic_slice(t_bars, (at,), (tile,))
+        spike = compute_once(spike, passed.rounds > 0)
         real = at + jnp.arange(tile, dtype=jnp.int32) < passed.last
         real &= spike.nth == nth
         pair = jnp.where(real, spike.pair, 0)
@@ -103,17 +126,24 @@ def through_spikes(
             new = Sums(old.before + v_before, old.after + v_after, by_mem, by_syn)
             sums = sums.put(pair, real, new)
 
-        segment = jnp.where(real, spike.segment, 0)
-        start = starts[segment * (batch * lanes) + pair // (num // lanes)]
-        h = jnp.where(real, spike.time - start, 0.0)
-        change = v_before - v_after
-        mem, gain = jnp.exp(-h / taus.mem), psp(h, taus.mem, taus.syn)
-        # A neuron may spike more than once in a segment.
-        place = jnp.where(real, segment * pairs + pair, size * pairs)
-        add = lambda x, y: x.at[place].add(y, mode="drop", unique_indices=True)
-        added = add(added[0], change * mem), add(added[1], change * gain)
+        # What the jump changes at the bounds before it. No pair comes twice.
+        before = real[None] & (bound <= spike.segment[None])
+        lane = pair // (num // lanes)
+        left = spike.time[None] - bounds.at[:, lane].get(mode="promise_in_bounds")
+        h = jnp.where(before, left, 0.0)
+        place = jnp.where(before, bound * pairs + pair[None], count * pairs)
+        change, h = compute_once((v_before - v_after, h), passed.rounds > 0)
+
+        def add(to, by):
+            flat, at = to.reshape(-1), place[: to.shape[0]]
+            flat = flat.at[at].add(by, mode="drop", unique_indices=True)
+            return flat.reshape(to.shape)
+
+        change, taus = change[None], wide(taus)
+        all_v = add(all_v, change * jnp.exp(-h[: all_v.shape[0]] / taus.mem))
+        all_i = add(all_i, change * psp(h, taus.mem, taus.syn))
         link = put(link_v, pair, real, v_before), put(link_time, pair, real, spike.time)
-        return link, sums, added
+        return link, sums, (all_v, all_i)
 
     def one_round(r, carry):
         step = lambda k, carry: jump(passed.rounds - 1 - r, k, carry)
@@ -121,7 +151,6 @@ def through_spikes(
         return lax.fori_loop(0, tiles, step, carry)
 
     end = jnp.broadcast_to(window.ends[-1], (batch, num)).reshape(-1)
-    zeros = jnp.zeros(size * pairs, v.dtype)
-    carry = (v.reshape(-1), end), sums, (zeros, zeros)
-    _, sums, added = lax.fori_loop(0, passed.rounds, one_round, carry)
-    return sums, tuple(x.reshape(-1, batch, num) for x in added)
+    carry = (v.reshape(-1), end), sums, (cotangent.v, cotangent.i)
+    _, sums, both = lax.fori_loop(0, passed.rounds, one_round, carry)
+    return sums, Cotangent(*both)

@@ -51,12 +51,16 @@ class EventBatches:
         rounded up to a multiple of 32. The number that is used can be had by this name.
     - `augment`: `Augmentation`s and `Blend`s in the order in which they are done. Nowotny,
         Turner and Knight: `(ShiftChannels(40), Blend((0.5, 0.5)))`.
+    - `like_size`: so many batches in a row are made of like examples: theirs are sorted by
+        the number of events, cut into batches, and the batches shuffled. A batch takes as
+        long as its largest example, so recordings of different lengths are trained on in
+        less time; 1 is for batches drawn at random. Needs a `seed`.
     - `prefetch`: how many batches are made before they are asked for; 0 for no thread.
 
     **Raises:** `ValueError` for a set without examples, a `batch_size` below 1 or (with
     `drop_last`) above the number of examples, a `t1` that is not positive, a negative
-    `seed` or `prefetch`, augmentations without a `seed`, or a `capacity` that is too small
-    for an example as it is. An example that does not fit after augmentation is a
+    `seed` or `prefetch`, a `like_size` below 1, augmentations or a `like_size` above 1
+    without a `seed`, or a `capacity` that is too small for an example as it is. An example that does not fit after augmentation is a
     `ValueError` when its batch is asked for: no event is ever cut off.
     """
 
@@ -68,12 +72,14 @@ class EventBatches:
     drop_last: bool
     capacity: int | None = None
     augment: Sequence[Augmentation | Blend] = ()
+    like_size: int = 1
     prefetch: int = 2
 
     def __post_init__(self):
         check_batch_size(self.batch_size)
         check_positive(t1=self.t1)
         _check_seed(self.seed, self.augment)
+        _check_like_size(self.like_size, self.seed)
         if self.prefetch < 0:
             raise ValueError(f"`prefetch` must be at least 0, got {self.prefetch}.")
         capacity = _capacity(self.events, self.t1, self.capacity, self.augment)
@@ -121,13 +127,28 @@ class EventBatches:
         epoch = EventEpoch(self.events, self.t1, self.augment, self.seed, number)
         order = np.arange(self.num_examples)
         if self.seed is not None:
-            np.random.default_rng([self.seed, number]).shuffle(order)
+            rng = np.random.default_rng([self.seed, number])
+            rng.shuffle(order)
+            if self.like_size > 1:
+                order = self._by_size(order, epoch.sizes, rng)
 
         def make(k: int) -> dict[str, np.ndarray]:
             chosen = order[k * self.batch_size : (k + 1) * self.batch_size]
             return _batch(epoch, chosen, self.capacity)
 
         return prefetched(make, len(self), self.prefetch)
+
+    def _by_size(
+        self, order: np.ndarray, sizes: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """The order with like examples together; a last, smaller batch is as it is."""
+        full = len(order) // self.batch_size * self.batch_size
+        parts = []
+        for start in range(0, full, self.batch_size * self.like_size):
+            group = order[start : min(start + self.batch_size * self.like_size, full)]
+            group = group[np.argsort(sizes[group], kind="stable")]
+            parts += [rng.permutation(group.reshape(-1, self.batch_size)).reshape(-1)]
+        return np.concatenate([*parts, order[full:]])
 
 
 def padded_event_batches(
@@ -186,6 +207,19 @@ def _capacity(
     for change in augment:
         largest = change.most(largest) if isinstance(change, Blend) else largest
     return -(-max(largest, 1) // _ROUND_TO) * _ROUND_TO
+
+
+def _check_like_size(like_size: int, seed: int | None) -> None:
+    if like_size < 1:
+        raise ValueError(
+            "`like_size` must be at least 1, the batches that are made of like examples, "
+            f"got {like_size}."
+        )
+    if like_size > 1 and seed is None:
+        raise ValueError(
+            f"`like_size={like_size}` puts examples into another order and needs a `seed`, "
+            "an integer of at least 0, got None."
+        )
 
 
 def _check_seed(seed: int | None, augment: Sequence) -> None:

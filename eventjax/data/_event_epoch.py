@@ -6,7 +6,7 @@ import numpy as np
 
 from ._augment import Augmentation, Events
 from ._blend import Blend, Pairs
-from ._event_set import EventSet
+from ._event_set import counts_before, EventSet
 
 
 class EventEpoch:
@@ -42,6 +42,18 @@ class EventEpoch:
     def example(self, i: int) -> Events:
         """Times in ms and units of example `i`, which is of the class `label[i]`."""
         return self._after(len(self._augment), i)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """About how many events each example has: of a blend as many as it keeps on
+        average, and without what other augmentations add and drop."""
+        sizes = counts_before(self._events, float(self._t1))
+        for step, change in enumerate(self._augment):
+            if isinstance(change, Blend):
+                pairs, (keep, keep_second) = self._pairs[step], change.keep
+                blends = keep * sizes[pairs.first] + keep_second * sizes[pairs.second]
+                sizes = np.concatenate([sizes, blends])
+        return sizes
 
     def _after(self, steps: int, i: int) -> Events:
         """An example as it is after some steps."""

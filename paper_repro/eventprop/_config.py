@@ -15,7 +15,8 @@ class Speech:
     held_out: int | None = None  # the speaker to test on, instead of the test set
     t1: float = 1000.0  # what comes later is cut off
     dt_bin: float | None = 1.0  # one event per channel and bin, at its left edge
-    shift: int = 0  # channels, at most, in training
+    every_channel: int = 1  # only each so many-th is looked at
+    shift: int = 0  # of those channels, at most, in training
     blend: bool = False  # twice the examples, blends of two of a class
     # Network
     hidden: int = 256
@@ -43,6 +44,7 @@ class Speech:
     gradient: Literal["exact", "surrogate"] = "exact"
     dt: float = 1.0  # of the time grid of surrogate gradients
     batch: int = 32
+    like_size: int = 1  # batches in a row whose examples are sorted by size; see there
     epochs: int = 100
     learning_rate: float = 1e-3
     ease_in: bool = True

@@ -5,6 +5,7 @@ A run follows the paper, but for what its README lists: spike times are real num
 between arrivals on the grid of the binned input, and gradients are exact.
 """
 
+import dataclasses
 import functools as ft
 from collections.abc import Callable
 from typing import Any
@@ -106,6 +107,7 @@ def _load(config: Speech, where: Where) -> tuple[dict[str, ej.data.EventSet], in
             data_dir=where.data_dir,
             prepared_dir=where.prepared_dir,
         ).crop(config.t1)
+        events = _every_channel(events, config.every_channel)
         return events if config.dt_bin is None else events.binned(config.dt_bin)
 
     events = load("train")
@@ -118,6 +120,21 @@ def _load(config: Speech, where: Where) -> tuple[dict[str, ej.data.EventSet], in
     if config.select == "validation":
         parts["validation"] = load("validation")
     return parts, _round_up(max(int(part.counts.max()) for part in parts.values()))
+
+
+def _every_channel(events: ej.data.EventSet, step: int) -> ej.data.EventSet:
+    """Only the events of channels 0, `step`, 2 `step` and so on."""
+    if step == 1:
+        return events
+    keep = events.units % step == 0
+    kept_before = np.concatenate([[0], np.cumsum(keep)])
+    return dataclasses.replace(
+        events,
+        times=events.times[keep],
+        units=events.units[keep] // step,
+        offsets=kept_before[events.offsets],
+        num_units=-(-events.num_units // step),
+    )
 
 
 def _round_up(count: int) -> int:
@@ -141,6 +158,7 @@ def _batches(
         # Blends may need more, and know how much.
         capacity=None if config.blend else places,
         augment=tuple(augment),
+        like_size=config.like_size,
     )
 
 
