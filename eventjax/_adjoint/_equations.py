@@ -110,7 +110,7 @@ def _read(
     line: Int[Array, ""],
     window: Window,
     upcoming: Upcoming | None,
-    reads: tuple[Array, Array],
+    reads: tuple[Array | None, Array],
     given: _Given,
 ) -> _Adjoint:
     """Gradients of the window's arrivals, from the cotangents just after each; those of V
@@ -176,9 +176,9 @@ def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _
     trace, neurons = given.trace, given.neurons
     log = jax.tree.map(lambda x: x[line], trace.log)
     window, upcoming, adjoint = _window_of(adjoint, line, log, given)
-    all_v = adjoint.times is not None or upcoming is not None
+    reads_v = adjoint.times is not None or upcoming is not None
     cotangent = Cotangent.without_spikes(
-        adjoint.v, adjoint.i, window, neurons.taus, all_v
+        adjoint.v, adjoint.i, window, neurons.taus, reads_v
     )
     if neurons.v_threshold is not None:
         following = jnp.minimum(line + 1, trace.log.first.shape[0] - 1)
@@ -199,9 +199,8 @@ def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _
         adjoint = eqx.tree_at(
             lambda a: a.sums, adjoint, sums, is_leaf=lambda x: x is None
         )
-    v, i = cotangent.v[0], cotangent.i[0]
-    reads = cotangent.v[1:], cotangent.i[1:]
-    adjoint = _read(adjoint, line, window, upcoming, reads, given)
+    v, i, *reads = cotangent.v, cotangent.i, cotangent.reads_v, cotangent.reads_i
+    adjoint = _read(adjoint, line, window, upcoming, tuple(reads), given)
     if adjoint.bias is not None:
         bias = adjoint.bias + (adjoint.v - v)
         adjoint = eqx.tree_at(lambda a: a.bias, adjoint, bias)

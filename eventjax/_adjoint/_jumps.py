@@ -5,6 +5,7 @@ arrivals before it is added afterwards, because everything between jumps is line
 """
 
 import equinox as eqx
+import jax
 import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -62,23 +63,31 @@ class Passed(eqx.Module):
 
 
 class Cotangent(eqx.Module):
-    """The cotangents of V and I at a window's bounds: at its start, and just after each
-    arrival. That of V may be there at the start only."""
+    """The cotangents of V and I at a window's start, and just after each arrival; of V
+    there only if it is wanted."""
 
-    v: Float[Array, "some batch neurons"]
-    i: Float[Array, "bounds batch neurons"]
+    v: Float[Array, "batch neurons"]
+    i: Float[Array, "batch neurons"]
+    reads_v: Float[Array, "arrivals batch neurons"] | None
+    reads_i: Float[Array, "arrivals batch neurons"]
 
     @classmethod
     def without_spikes(
-        cls, v: Array, i: Array, window: Window, taus: Taus, all_v: bool
+        cls, v: Array, i: Array, window: Window, taus: Taus, reads_v: bool
     ) -> "Cotangent":
         """From those at the window's end, each for itself: as a chain from arrival to
         arrival, XLA on CPU would compute each of them from the end."""
         left = window.ends[-1:] - window.times
         steps = compute_once(Steps.of(left, wide(taus)), left[-1, 0, 0] <= 0)
-        rows = left.shape[0] if all_v else 1
-        v, i = v[None], i[None]
-        return cls(v * steps.mem[:rows], i * steps.syn + v * steps.gain)
+        at_start, reads = (
+            jax.tree.map(f, steps) for f in (lambda x: x[0], lambda x: x[1:])
+        )
+        return cls(
+            v * at_start.mem,
+            i * at_start.syn + v * at_start.gain,
+            v[None] * reads.mem if reads_v else None,
+            i[None] * reads.syn + v[None] * reads.gain,
+        )
 
 
 def through_spikes(
@@ -95,15 +104,15 @@ def through_spikes(
 ) -> tuple[Rows | None, Cotangent]:
     """Pass the window's spikes, the last of each neuron first; `v` is the voltage's
     cotangent at its end, `cotangent` what there would be without them, `t_bars` are those
-    of spike times. Returns the `Sums` with them, and the cotangents at all bounds."""
+    of spike times. Returns the `Sums` with them, and the cotangents with their jumps."""
     batch, num = v.shape
-    pairs, count = batch * num, window.ends.shape[0] + 1
+    pairs, size = batch * num, window.ends.shape[0]
     lanes = window.start.shape[1]
-    bounds = window.times.reshape(count, -1)
-    bound = jnp.arange(count, dtype=jnp.int32)[:, None]
+    start, ends = window.start.reshape(-1), window.ends.reshape(size, -1)
+    arrival = jnp.arange(size, dtype=jnp.int32)[:, None]
 
     def jump(nth, k, carry):
-        (link_v, link_time), sums, (all_v, all_i) = carry
+        (link_v, link_time), sums, cotangent = carry
         at = passed.first + k * tile
         spike, t_bar = spikes.slice(at, tile), lax.dynamic_slice(t_bars, (at,), (tile,))
         spike = compute_once(spike, passed.rounds > 0)
@@ -126,24 +135,28 @@ def through_spikes(
             new = Sums(old.before + v_before, old.after + v_after, by_mem, by_syn)
             sums = sums.put(pair, real, new)
 
-        # What the jump changes at the bounds before it. No pair comes twice.
-        before = real[None] & (bound <= spike.segment[None])
         lane = pair // (num // lanes)
-        left = spike.time[None] - bounds.at[:, lane].get(mode="promise_in_bounds")
-        h = jnp.where(before, left, 0.0)
-        place = jnp.where(before, bound * pairs + pair[None], count * pairs)
-        change, h = compute_once((v_before - v_after, h), passed.rounds > 0)
-
-        def add(to, by):
-            flat, at = to.reshape(-1), place[: to.shape[0]]
-            flat = flat.at[at].add(by, mode="drop", unique_indices=True)
-            return flat.reshape(to.shape)
-
-        change, taus = change[None], wide(taus)
-        all_v = add(all_v, change * jnp.exp(-h[: all_v.shape[0]] / taus.mem))
-        all_i = add(all_i, change * psp(h, taus.mem, taus.syn))
+        h_start = jnp.where(real, spike.time - start[lane], 0.0)
+        before = real[None] & (arrival < spike.segment[None])
+        h = spike.time[None] - ends.at[:, lane].get(mode="promise_in_bounds")
+        # Shared by what follows, or else computed in each place
+        change, h = compute_once(
+            (v_before - v_after, jnp.where(before, h, 0.0)), passed.rounds > 0
+        )
+        at_start = jnp.where(real, pair, pairs)
+        at = jnp.where(before, arrival * pairs + pair[None], size * pairs)
+        cotangent = Cotangent(
+            _add(cotangent.v, at_start, change * jnp.exp(-h_start / taus.mem)),
+            _add(cotangent.i, at_start, change * psp(h_start, taus.mem, taus.syn)),
+            _add(cotangent.reads_v, at, change[None] * jnp.exp(-h / wide(taus.mem))),
+            _add(
+                cotangent.reads_i,
+                at,
+                change[None] * psp(h, *wide((taus.mem, taus.syn))),
+            ),
+        )
         link = put(link_v, pair, real, v_before), put(link_time, pair, real, spike.time)
-        return link, sums, (all_v, all_i)
+        return link, sums, cotangent
 
     def one_round(r, carry):
         step = lambda k, carry: jump(passed.rounds - 1 - r, k, carry)
@@ -151,6 +164,14 @@ def through_spikes(
         return lax.fori_loop(0, tiles, step, carry)
 
     end = jnp.broadcast_to(window.ends[-1], (batch, num)).reshape(-1)
-    carry = (v.reshape(-1), end), sums, (cotangent.v, cotangent.i)
-    _, sums, both = lax.fori_loop(0, passed.rounds, one_round, carry)
-    return sums, Cotangent(*both)
+    carry = (v.reshape(-1), end), sums, cotangent
+    _, sums, cotangent = lax.fori_loop(0, passed.rounds, one_round, carry)
+    return sums, cotangent
+
+
+def _add(to: Array | None, place: Array, by: Array) -> Array | None:
+    """`place` counts through `to`, and no place comes twice; one behind the end is none."""
+    if to is None:
+        return None
+    flat = to.reshape(-1).at[place].add(by, mode="drop", unique_indices=True)
+    return flat.reshape(to.shape)

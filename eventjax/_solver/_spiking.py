@@ -8,15 +8,15 @@ spike is seen from all of them at once.
 
 import equinox as eqx
 import jax
+import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._neuron._lif_crossing import first_crossing
 from .._neuron._lif_flow import Flow, propagate, Steps, Taus, upper_bound
 from ._record import Record, SpikeRecord
-from ._rows import Rows
 from ._window import advance, Free, Neurons, Tracks, wide, Window, window_steps
-from ._work_queue import compute_once, Queue, rounds, work_off
+from ._work_queue import compute_once, rounds, work_off
 
 
 class Drop(eqx.Module):
@@ -103,17 +103,15 @@ def _select(mask: Array, one, two):
 def _solve(
     stand: Stand, free: Free
 ) -> tuple[Bool[Array, " tile"], Array, Flow, Drop, Stand]:
-    """Look for a crossing in the segment a neuron stands in, and for where to look next.
+    """Look for a crossing in the segment a neuron stands in.
 
-    Returns whether it spikes, when, the state just before, the drop just after, and
-    where the neuron stands then."""
+    Returns whether it spikes, when, the state just before, the drop just after, and where
+    the neuron stands then, in the same segment."""
     state, neurons, taus = stand.state, free.neurons, free.neurons.taus
     threshold, v_reset = neurons.v_threshold, neurons.v_reset
-    size = free.times.shape[0] - 1
     end = _at(free.times, stand.segment + 1)
-    dt = end - stand.time
-    found, h = first_crossing(state.v, state.i, dt, taus, threshold)
-    found &= stand.segment < size
+    found, h = first_crossing(state.v, state.i, end - stand.time, taus, threshold)
+    found &= stand.segment < free.times.shape[0] - 1
     h = jnp.where(found, h, 0.0)
     before = propagate(state, Steps.of(h, taus, state.v_by_mem is not None), taus.bias)
     # At the threshold, or above it if it starts there.
@@ -122,23 +120,42 @@ def _solve(
     drop = stand.drop.after(h, taus).add_spike(before, v_reset)
     time = jnp.minimum(stand.time + h, end)
     after = Stand(before.reset(v_reset), drop, time, stand.segment, stand.nth + 1)
+    out = found, time, before, drop, _select(found, after, stand)
+    return compute_once(out, stand.segment[0] >= 0)
 
-    # It may spike once more in this segment; else in a later one; else at none.
-    on = _select(found, after, stand)
+
+def _may_spike_again(spiked: Stand, free: Free) -> Bool[Array, " tile"]:
+    """Whether neurons that have just spiked might do so once more in the window: from
+    `v_reset` on, V rises no faster than the largest current makes it."""
+    neurons, taus = free.neurons, free.neurons.taus
+    part = (free.times[-1] - spiked.time) / taus.mem
+    lift = jnp.maximum(free.largest_current + taus.bias - neurons.v_reset, 0.0)
+    return neurons.v_reset + part * lift >= neurons.v_threshold
+
+
+def _move_on(found: Bool[Array, " tile"], on: Stand, free: Free) -> Stand:
+    """To where the next spike may be: in the same segment, if one was `found` there; else
+    in a later one; else at none."""
+    neurons, taus = free.neurons, free.neurons.taus
+    end = _at(free.times, on.segment + 1)
     at_end = on.drop.after(end - on.time, taus)
-    part = jnp.minimum((end - time) / taus.mem, 1.0)
+    part = jnp.minimum((end - on.time) / taus.mem, 1.0)
     peak = jnp.minimum(part, neurons.peak)
-    bound = upper_bound(after.state.v, before.i, part, peak, taus)
-    v_end = _at(free.states.v, stand.segment + 1) - at_end.v
-    again = found & (jnp.maximum(bound, v_end) >= threshold)
-    segment = _next_segment(at_end, end, free, stand.segment)
-    always = stand.segment[0] >= 0
-    segment, again = compute_once((segment, again), always)
+    bound = upper_bound(on.state.v, on.state.i, part, peak, taus)
+    v_end = _at(free.states.v, on.segment + 1) - at_end.v
+    again = found & (jnp.maximum(bound, v_end) >= neurons.v_threshold)
+    segment = _next_segment(at_end, end, free, on.segment)
+    segment, again = compute_once((segment, again), on.segment[0] >= 0)
     start, state = _start(segment, free)
     later = on.drop.after(start - on.time, taus)
     onward = Stand(later.lower(state), later, start, segment, on.nth)
-    out = found, time, before, drop, _select(again, after, onward)
-    return compute_once(out, always)
+    return _select(again, on, onward)
+
+
+def _stay(found: Bool[Array, " tile"], on: Stand, free: Free) -> Stand:
+    """Where no more spikes are."""
+    size = jnp.full_like(on.segment, free.times.shape[0] - 1)
+    return Stand(on.state, on.drop, on.time, size, on.nth)
 
 
 def blank_spike(like: Flow, keep_drop: bool) -> SpikeRecord:
@@ -175,63 +192,50 @@ def solve_spikes(
             return jnp.repeat(record.given_up, num)
         return record.given_up[pair // num]
 
-    def visit(stand, free, pair, real, record):
+    def through(pair, real, record):
         """Of some neurons, in the order of their samples."""
-        found, time, before, drop, new = _solve(stand, free)
-        found &= real & ~given_up(record, pair)
-        by_tau = before.v_by_mem, before.v_by_syn
-        kept = drop if keep_drops else None
-        spike = SpikeRecord(
-            time, before.i, *by_tau, kept, pair, stand.segment, stand.nth, pair
-        )
-        record = record.emit(spike, found)
-        more = real & (new.segment < size) & ~given_up(record, pair)
-        return new, record, more
-
-    # Few neurons: all of them in each round. Many: those that may spike, tile by tile.
-    if pairs <= tile:
-        everyone = jnp.arange(pairs, dtype=jnp.int32)
-        free = tracks.free(everyone)
+        free = tracks.free(pair)
         stand = _at_first(free)
 
         def one_round(active, carry):
             stand, record = carry
-            new, record, more = visit(stand, free, everyone, active, record)
-            return more, (_select(active, new, stand), record)
+            found, time, before, drop, new = _solve(stand, free)
+            found &= active
+            by_tau = before.v_by_mem, before.v_by_syn
+            kept = drop if keep_drops else None
+            spike = SpikeRecord(
+                time, before.i, *by_tau, kept, pair, stand.segment, stand.nth, pair
+            )
+            record = record.emit(spike, found)
+            more = active & (~found | _may_spike_again(new, free))
+            new = lax.cond(jnp.any(more), _move_on, _stay, found, new, free)
+            stand = _select(active, new, stand)
+            active &= (new.segment < size) & ~given_up(record, pair)
+            return active, (stand, record)
 
-        active = stand.segment < size
+        active = real & (stand.segment < size) & ~given_up(record, pair)
         stand, record = rounds(active, one_round, (stand, record))
-        end = jax.tree.map(lambda x: x[-1], free.states)
-        left = stand.drop.after(
-            free.times[-1] - stand.time, neurons.at(everyone, num).taus
-        )
-        end = left.lower(end)
-        return jax.tree.map(lambda x: x.reshape(batch, num), end), record
+        time_left = free.times[-1] - stand.time
+        left = stand.drop.after(time_left, free.neurons.taus)
+        return free, left, stand.nth > 0, record
 
-    end, may_spike = advance(state, window, steps, rows, neurons)
+    # Few neurons: all of them. Many: those that may spike, tile by tile.
+    if pairs <= tile:
+        everyone = jnp.arange(pairs, dtype=jnp.int32)
+        real = jnp.ones(pairs, bool)
+        free, left, _, record = through(everyone, real, record)
+        end = left.lower(jax.tree.map(lambda x: x[-1], free.states))
+    else:
+        end, may_spike = advance(state, window, steps, rows, neurons)
 
-    def visit_tile(index, real, carry):
-        end, stands, record = carry
-        # Those that come again are counted on behind the others.
-        pair, comes_again = index % pairs, index >= pairs
-        free = tracks.free(pair)
-        stand = _select(comes_again, stands.take(pair), _at_first(free))
-        new, record, more = visit(stand, free, pair, real, record)
-        stands = stands.put(pair, more, new)
-        left = new.drop.after(free.times[-1] - new.time, free.neurons.taus)
-        end = _lower_some(end, left, pair, real & ~more & (new.nth > 0))
-        return (end, stands, record), more, pair + pairs
+        def visit(pair, real, carry):
+            end, record = carry
+            _, left, any_spike, record = through(pair, real, record)
+            return _lower_some(end, left, pair, real & any_spike), record
 
-    end = jax.tree.map(lambda x: x.reshape(-1), end)
-    queue = Queue.of(may_spike.reshape(-1), tile)
-    stands = Rows.empty(pairs, _stand_like(end))
-    end, _, record = work_off(queue, tile, visit_tile, (end, stands, record))
+        end = jax.tree.map(lambda x: x.reshape(-1), end)
+        end, record = work_off(may_spike.reshape(-1), tile, visit, (end, record))
     return jax.tree.map(lambda x: x.reshape(batch, num), end), record
-
-
-def _stand_like(state: Flow) -> Stand:
-    count = jnp.zeros(state.v.shape, jnp.int32)
-    return Stand(state, Drop.none(state), state.v, count, count)
 
 
 def _lower_some(

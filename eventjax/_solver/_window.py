@@ -148,37 +148,56 @@ class Free(eqx.Module):
     i_ends: Float[Array, "arrivals tile"]  # currents just before the arrivals
     neurons: Neurons
 
+    @property
+    def largest_current(self) -> Float[Array, " tile"]:
+        return jnp.max(self.states.i, axis=0)
+
     def first(
         self,
         drop: Float[Array, "bounds tile"] | None = None,
         behind: Int[Array, " tile"] | None = None,
     ) -> Int[Array, " tile"]:
         """The first segment, or the first behind a given one, in which a neuron may spike
-        if its voltages are lower by `drop`; else the number of segments.
-
-        Between two arrivals V is largest at one of the ends, unless it falls at the end:
-        then it may have been larger before."""
-        neurons, taus = self.neurons, self.neurons.taus
-        part = jnp.minimum(jnp.diff(self.times, axis=0) / wide(taus.mem), 1.0)
-        peak = jnp.minimum(part, wide(neurons.peak))
-        v, i = self.states.v, self.states.i
+        if its voltages are lower by `drop`; else the number of segments."""
+        v = self.states.v
         v = v if drop is None else v - drop
-        count, eps = v.shape[0] - 1, float(jnp.finfo(v.dtype).eps)
-        first = jnp.full(v.shape[1:], count, jnp.int32)
+        part = jnp.diff(self.times, axis=0) / wide(self.neurons.taus.mem)
+        count, first = part.shape[0], jnp.full(v.shape[1:], v.shape[0] - 1, jnp.int32)
         for j in reversed(range(count)):
-            bound = upper_bound(v[j], i[j], part[j], peak[j], taus)
-            # As far as that can be told: whether it falls, and whether it is high enough,
-            # may be a matter of rounding, which the search for the crossing is to decide.
-            size = jnp.abs(taus.bias) + jnp.abs(neurons.v_threshold)
-            slack = 16 * eps * (size + jnp.abs(v[j]) + jnp.abs(i[j]))
-            falls = self.i_ends[j] <= v[j + 1] - taus.bias + slack
-            top = jnp.where(falls, bound, v[j + 1])
-            top = jnp.maximum(top, jnp.maximum(v[j], v[j + 1]))
-            may_spike = top >= neurons.v_threshold - slack
+            may_spike = self._may_spike(v[j], v[j + 1], j, part[j])
             if behind is not None:
                 may_spike &= behind < j
             first = jnp.where(may_spike, j, first)
         return first
+
+    def _may_spike(self, v: Array, v_end: Array, j: int, part: Array) -> Array:
+        """Whether V may reach the threshold in segment `j`, which is `part` times tau_mem
+        long.
+
+        V is largest at one of its ends, unless it falls at the end: then it may have been
+        larger before. The slope V' is convex where V'' < 0, which is so all the way if it
+        is at the end, as long as I is positive; V is then below what it would be if the
+        slope went from its first to its last value along a straight line."""
+        neurons, taus = self.neurons, self.neurons.taus
+        i, i_end, threshold = self.states.i[j], self.i_ends[j], neurons.v_threshold
+        # As far as that can be told: whether it falls, and whether it is high enough, may
+        # be a matter of rounding, which the search for the crossing is to decide. Where V
+        # rises there is a next segment that decides, too.
+        size = jnp.abs(taus.bias) + jnp.abs(threshold)
+        eps = float(jnp.finfo(v.dtype).eps) * (size + jnp.abs(v) + jnp.abs(i))
+        slack = 16 * eps
+        # tau_mem V'
+        slope, end_slope = i + taus.bias - v, i_end + taus.bias - v_end
+        falls = end_slope <= slack
+        near = jnp.minimum(part, 1.0)
+        bound = upper_bound(v, i, near, jnp.minimum(near, neurons.peak), taus)
+        bends = i_end * (taus.mem / taus.syn) + end_slope > 0
+        rise = jnp.maximum(slope, 0.0)
+        chord = rise * rise * part / (2 * jnp.maximum(rise - end_slope, slack))
+        bound = jnp.where(bends, jnp.minimum(bound, v + chord), bound)
+        top = jnp.where(falls, bound, v)
+        may_spike = jnp.maximum(top, v) >= threshold - slack
+        return may_spike | (v_end >= threshold - 2 * eps)
 
 
 class Tracks(eqx.Module):

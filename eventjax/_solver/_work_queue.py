@@ -1,13 +1,12 @@
-"""A queue of indices, worked off in tiles of fixed size.
+"""Some of many, worked off in tiles of fixed size.
 
 XLA wants fixed shapes, but only few neurons spike at a time. Those that may are compacted
-into a queue; each step takes a tile of it, and what is not finished goes to its end.
+into a list, which is worked off tile by tile.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
@@ -49,66 +48,32 @@ def compute_once(values: Any, always: Bool[Array, ""]) -> Any:
     return lax.cond(always, lambda x: x, zeros, values)
 
 
-class Queue(eqx.Module):
-    """A ring of indices, worked off in rounds: what is pushed during one belongs to the
-    next, so that what is popped together is always in the order of the first round."""
-
-    ring: Int[Array, " ring"]
-    head: Int[Array, ""]
-    stop: Int[Array, ""]  # end of the round
-    tail: Int[Array, ""]
-
-    @classmethod
-    def of(cls, mask: Bool[Array, " size"], tile: int) -> "Queue":
-        """The places of the true entries, in order."""
-        place, count = places(mask)
-        index = jnp.arange(mask.shape[0], dtype=jnp.int32)
-        ring = jnp.zeros(mask.shape[0] + tile, jnp.int32)
-        return cls(put(ring, place, mask, index), jnp.zeros_like(count), count, count)
-
-    def pop(self, tile: int) -> tuple[Array, Array, "Queue"]:
-        """The next indices, which of them are real, and the queue without them."""
-        at = self.head + jnp.arange(tile, dtype=jnp.int32)
-        real = at < self.stop
-        index = self.ring[at % self.ring.shape[0]]
-        head = jnp.minimum(self.head + tile, self.stop)
-        return index, real, Queue(self.ring, head, self.stop, self.tail)
-
-    def push(self, index: Array, mask: Array) -> "Queue":
-        """Append the masked indices."""
-        place, count = places(mask)
-        ring = put(self.ring, (self.tail + place) % self.ring.shape[0], mask, index)
-        tail = self.tail + count
-        stop = jnp.where(self.head == self.stop, tail, self.stop)
-        return Queue(ring, self.head, stop, tail)
-
-
 def work_off(
-    queue: Queue,
+    mask: Bool[Array, " n"],
     tile: int,
-    body: Callable[[Array, Array, Any], tuple[Any, Array, Array]],
+    body: Callable[[Array, Array, Any], Any],
     carry: Any,
 ) -> Any:
-    """Call `carry, again, index = body(index, real, carry)` on tiles until the queue is
-    empty; those with `again` are queued once more, as the index returned. Tiles are small
-    from when on there are only few in a round."""
+    """Call `carry = body(index, real, carry)` on the places of the true entries, in order,
+    tile by tile; what fills up the last tile is not `real`. Tiles are small where there are
+    only few left."""
     few = min(tile, FEW)
+    place, count = places(mask)
+    index = jnp.arange(mask.shape[0], dtype=jnp.int32)
+    todo = put(jnp.zeros(mask.shape[0] + tile, jnp.int32), place, mask, index)
 
     def step(state, tile):
-        queue, carry = state
-        index, real, queue = queue.pop(tile)
-        carry, again, index = body(index, real, carry)
-        return queue.push(index, again & real), carry
+        head, carry = state
+        real = head + jnp.arange(tile, dtype=jnp.int32) < count
+        index = lax.dynamic_slice_in_dim(todo, head, tile)
+        return head + tile, body(index, real, carry)
 
-    def many(state):
-        queue = state[0]
-        return jnp.maximum(queue.stop - queue.head, queue.tail - queue.stop) > few
+    def left(state):
+        return count - state[0]
 
-    def busy(state):
-        return state[0].head < state[0].tail
-
-    state = lax.while_loop(many, lambda x: step(x, tile), (queue, carry))
-    return lax.while_loop(busy, lambda x: step(x, few), state)[1]
+    state = jnp.zeros_like(count), carry
+    state = lax.while_loop(lambda x: left(x) > few, lambda x: step(x, tile), state)
+    return lax.while_loop(lambda x: left(x) > 0, lambda x: step(x, few), state)[1]
 
 
 def rounds(

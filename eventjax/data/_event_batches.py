@@ -60,8 +60,9 @@ class EventBatches:
     **Raises:** `ValueError` for a set without examples, a `batch_size` below 1 or (with
     `drop_last`) above the number of examples, a `t1` that is not positive, a negative
     `seed` or `prefetch`, a `like_size` below 1, augmentations or a `like_size` above 1
-    without a `seed`, or a `capacity` that is too small for an example as it is. An example that does not fit after augmentation is a
-    `ValueError` when its batch is asked for: no event is ever cut off.
+    without a `seed`, or a `capacity` that is too small for an example as it is. An
+    example that does not fit after augmentation is a `ValueError` when its batch is asked
+    for: no event is ever cut off.
     """
 
     events: EventSet

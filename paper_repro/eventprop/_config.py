@@ -36,6 +36,7 @@ class Speech:
     loss: Literal["sum", "sum_exp", "linear", "sigmoid", "first_spike", "max"] = (
         "sum_exp"
     )
+    scale: float = 1.0  # of voltages on their way into the softmax
     tau0: float = 1.0  # of the first-spike loss, and
     tau1: float = 100.0  # of its pull towards early spikes,
     alpha: float = 5e-5  # and its weight
@@ -48,6 +49,7 @@ class Speech:
     epochs: int = 100
     learning_rate: float = 1e-3
     ease_in: bool = True
+    decay: bool = False  # along a cosine, to zero at the last step
     lift: float = 0.002  # onto the input weights of silent neurons after an epoch
     plateau: Literal["train_accuracy", "validation_accuracy"] | None = None
     select: Literal["last", "train", "validation"] = "last"  # whose best accuracy

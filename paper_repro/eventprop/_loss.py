@@ -64,10 +64,10 @@ def judge(sol: ej.Solution, label: jax.Array, config: Speech) -> tuple[Array, Ar
         named = jnp.where(jnp.isfinite(jnp.min(times, axis=-1)), named, -1)
         return _first_spike_loss(sol, label, config), named.astype(label.dtype)
     if config.loss == "max":
-        outputs = sol.max_voltages
+        outputs = config.scale * sol.max_voltages
         losses = ej.losses.max_voltage_cross_entropy(outputs, label)
     else:
-        outputs = sol.voltage_integrals
+        outputs = config.scale * sol.voltage_integrals
         losses = ej.losses.integral_cross_entropy(outputs, label)
     return losses, jnp.argmax(outputs, axis=-1).astype(label.dtype)
 

@@ -168,8 +168,10 @@ def make_optimiser(
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
     """The learning rate; Adam, and the paper's rules beside the gradient."""
     rate = optax.constant_schedule(config.learning_rate)
+    if config.decay:
+        rate = optax.cosine_decay_schedule(config.learning_rate, steps * config.epochs)
     if config.ease_in:
-        rate = ej.train.ease_in(config.learning_rate)
+        rate = ej.train.ease_in(rate)
     parts: list[Any] = [optax.adam(rate, eps=1e-8 * config.loss_scale)]
     if config.plateau is not None:
         parts.append(ej.train.plateau(config.plateau))

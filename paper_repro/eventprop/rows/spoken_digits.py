@@ -2,8 +2,12 @@
 paper's recurrent network of 256 neurons. The paper has no figures on it; what is asked is
 whether its orderings hold.
 
-Each of six speakers is left out once, for each of five settings; the last group is the
-official split. Differences are paired by speaker.
+Each of six speakers is left out once, for each of five settings, and for one with a delay
+line; the last group is the official split with the latter. Differences are paired by speaker.
+
+A recording has a third of the paper's time and a training a fifth of the paper's steps or
+fewer, so what has to be learnt starts closer to where it is going: weights of both signs, a
+tenth of the channels, which a linear classifier does not miss, and a steeper softmax.
 
     python -m paper_repro run eventprop/spoken_digits --data-dir DATA
     python -m paper_repro run eventprop/spoken_digits/exp_rec_shift/speaker3
@@ -30,7 +34,19 @@ _CURVES = "speaker0"  # whose learning curves are drawn
 _PICTURES = ("learning_curve.png", "raster.png", "confusion.png")
 
 BASE = Speech(
-    dataset="spoken_digits", dt_bin=None, shift=40, epochs=20, spikes_per_neuron=40
+    dataset="spoken_digits",
+    dt_bin=None,
+    every_channel=8,
+    shift=5,
+    weight_in=(0.02, 0.15),
+    spikes_per_neuron=64,
+    scale=20.0,
+    lambda_reg=1e-9,
+    like_size=8,
+    epochs=8,
+    learning_rate=2e-3,
+    ease_in=False,
+    decay=True,
 )
 SETTINGS = {
     "exp_rec_shift": BASE,
@@ -40,6 +56,17 @@ SETTINGS = {
     "exp_ff_shift": dataclasses.replace(BASE, recurrent=False),
     "surrogate": dataclasses.replace(BASE, gradient="surrogate"),
 }
+# As if each channel came five times, 50 ms apart.
+DELAY_LINE = dataclasses.replace(
+    BASE,
+    recurrent=False,
+    copies=5,
+    copy_every=50.0,
+    weight_in=(0.02, 0.1),
+    shift=8,
+    epochs=15,
+)
+_FOLDS = {**SETTINGS, "delay_line": DELAY_LINE}
 # What the first has and the second has not.
 _PAIRS = {
     "L_sum_exp against L_sum": ("exp_rec_shift", "sum_rec_shift"),
@@ -57,10 +84,10 @@ def jobs(seeds: int) -> list[Job]:
         )
     folds = [
         Job(group, f"speaker{k}", dataclasses.replace(config, held_out=k))
-        for group, config in SETTINGS.items()
+        for group, config in _FOLDS.items()
         for k in range(SPEAKERS)
     ]
-    return [*folds, Job("official_split", "seed0", BASE, _PICTURES)]
+    return [*folds, Job("official_split", "seed0", DELAY_LINE, _PICTURES)]
 
 
 def smoke(data: Path) -> Sequence[Job]:
@@ -73,7 +100,7 @@ def smoke(data: Path) -> Sequence[Job]:
 
 def details(records: Mapping[str, Mapping[str, Record]]) -> str:
     """Accuracies by speaker, paired differences, and the confusion matrix."""
-    folds = {name: records[name] for name in SETTINGS if name in records}
+    folds = {name: records[name] for name in _FOLDS if name in records}
     out = []
     if folds:
         out += ["Accuracy in per cent on the speaker that was left out:", ""]
@@ -158,7 +185,7 @@ def draw(folder: Path) -> None:
     """Learning curves of one speaker's runs with every setting."""
     runs = {
         name: folder / name / f"{_CURVES}.json"
-        for name in SETTINGS
+        for name in _FOLDS
         if (folder / name / f"{_CURVES}.json").exists()
     }
     if runs:
@@ -167,7 +194,7 @@ def draw(folder: Path) -> None:
 
 ROW = Row(
     name="spoken_digits",
-    title="real spoken digits, each speaker left out in turn, five settings",
+    title="real spoken digits, each speaker left out in turn, six settings",
     jobs=jobs,
     train=train,
     smoke=smoke,
