@@ -22,6 +22,7 @@ def tiny(config: Speech) -> Speech:
         config,
         dataset="ssc" if config.dataset == "ssc" else "shd",
         hidden=4,
+        every_channel=1,
         t1=80.0,
         batch=8,
         epochs=1,

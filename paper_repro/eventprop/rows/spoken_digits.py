@@ -2,8 +2,8 @@
 paper's recurrent network of 256 neurons. The paper has no figures on it; what is asked is
 whether its orderings hold.
 
-Each of six speakers is left out once, for each of five settings, and for one with a delay
-line; the last group is the official split with the latter. Differences are paired by speaker.
+Each of six speakers is left out once, for each of five settings and one with a delay line;
+the last group is the official split with that one. Differences are paired by speaker.
 
 A recording has a third of the paper's time and a training a fifth of the paper's steps or
 fewer, so what has to be learnt starts closer to where it is going: weights of both signs, a
