@@ -6,8 +6,8 @@ Each of six speakers is left out once, for each of five settings and one with a 
 the last group is the official split with that one. Differences are paired by speaker.
 
 A recording has a third of the paper's time and a training a fifth of the paper's steps or
-fewer, so what has to be learnt starts closer to where it is going: weights of both signs, an
-eighth of the channels, which a linear classifier does not miss, and a steeper softmax.
+fewer, so what has to be learnt starts closer to where it is going: weights of both signs,
+an eighth of the channels, which a linear classifier does not miss, and a steeper softmax.
 
     python -m paper_repro run eventprop/spoken_digits --data-dir DATA
     python -m paper_repro run eventprop/spoken_digits/exp_rec_shift/speaker3
@@ -38,8 +38,8 @@ BASE = Speech(
     dt_bin=None,
     every_channel=8,
     shift=5,
-    weight_in=(0.02, 0.15),
-    spikes_per_neuron=64,
+    weight_in=(0.05, 0.25),
+    spikes_per_neuron=24,
     scale=20.0,
     lambda_reg=1e-9,
     like_size=8,
