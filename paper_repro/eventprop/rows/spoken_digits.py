@@ -43,7 +43,7 @@ BASE = Speech(
     scale=20.0,
     lambda_reg=1e-9,
     like_size=8,
-    epochs=8,
+    epochs=6,
     learning_rate=2e-3,
     ease_in=False,
     decay=True,
@@ -64,7 +64,7 @@ DELAY_LINE = dataclasses.replace(
     copy_every=50.0,
     weight_in=(0.02, 0.1),
     shift=8,
-    epochs=15,
+    epochs=10,
 )
 _FOLDS = {**SETTINGS, "delay_line": DELAY_LINE}
 # What the first has and the second has not.
