@@ -28,7 +28,11 @@ from .._solver._returns import join, num_upcoming, Returns, Upcoming
 from .._solver._rows import Rows
 from .._solver._stream_lists import lists_of
 from .._solver._window import Neurons, wide, Window
-from ._jumps import Cotangent, Passed, Sums, through_spikes
+from ._cotangent import AbstractJumps, AtArrivals, AtStarts, Cotangent
+from ._jumps import Passed, Sums, through_spikes
+
+
+SHORT = 8  # arrivals in a window
 
 
 class Cotangents(eqx.Module):
@@ -172,21 +176,32 @@ def _read_returns(
     return new
 
 
+def _no_jumps(
+    adjoint: _Adjoint, window: Window, reads_v: bool, given: _Given
+) -> AbstractJumps:
+    """In small layers, and in short windows, neurons spike often enough for one way."""
+    end = adjoint.v, adjoint.i, window, given.neurons.taus
+    if adjoint.v.size <= tile_size(given.problem) or window.ends.shape[0] <= SHORT:
+        return AtStarts.none(*end)
+    return AtArrivals.none(*end, reads_v)
+
+
 def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _Adjoint:
     trace, neurons = given.trace, given.neurons
     log = jax.tree.map(lambda x: x[line], trace.log)
     window, upcoming, adjoint = _window_of(adjoint, line, log, given)
     reads_v = adjoint.times is not None or upcoming is not None
-    cotangent = Cotangent.without_spikes(
-        adjoint.v, adjoint.i, window, neurons.taus, reads_v
-    )
-    if neurons.v_threshold is not None:
+    if neurons.v_threshold is None:
+        cotangent = Cotangent.without_spikes(
+            adjoint.v, adjoint.i, window, neurons.taus, reads_v
+        )
+    else:
         following = jnp.minimum(line + 1, trace.log.first.shape[0] - 1)
         is_last = line + 1 == trace.num_windows
         last = jnp.where(is_last, trace.count, trace.log.first[following])
-        sums, cotangent = through_spikes(
+        sums, jumps = through_spikes(
             adjoint.v,
-            cotangent,
+            _no_jumps(adjoint, window, reads_v, given),
             adjoint.spike_times,
             adjoint.sums,
             window,
@@ -196,6 +211,7 @@ def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _
             given.max_jump,
             tile_size(given.problem),
         )
+        cotangent = jumps.cotangent()
         adjoint = eqx.tree_at(
             lambda a: a.sums, adjoint, sums, is_leaf=lambda x: x is None
         )

@@ -1,19 +1,18 @@
 """Eventprop at a neuron's own spikes: the jump of its voltage's cotangent.
 
-The only sequential part is each neuron's own chain of jumps; what a jump changes at the
-arrivals before it is added afterwards, because everything between jumps is linear.
+The only sequential part is each neuron's own chain of jumps; what a jump changes before it
+is another matter, see `_cotangent.py`.
 """
 
 import equinox as eqx
-import jax
 import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._neuron._lif_flow import psp, Steps, Taus
 from .._solver._rows import Rows
-from .._solver._window import Neurons, wide, Window
+from .._solver._window import Neurons, Window
 from .._solver._work_queue import compute_once, put
+from ._cotangent import AbstractJumps
 
 
 class Sums(eqx.Module):
@@ -62,37 +61,9 @@ class Passed(eqx.Module):
     rounds: Int[Array, ""]
 
 
-class Cotangent(eqx.Module):
-    """The cotangents of V and I at a window's start, and just after each arrival; of V
-    there only if it is wanted."""
-
-    v: Float[Array, "batch neurons"]
-    i: Float[Array, "batch neurons"]
-    reads_v: Float[Array, "arrivals batch neurons"] | None
-    reads_i: Float[Array, "arrivals batch neurons"]
-
-    @classmethod
-    def without_spikes(
-        cls, v: Array, i: Array, window: Window, taus: Taus, reads_v: bool
-    ) -> "Cotangent":
-        """From those at the window's end, each for itself: as a chain from arrival to
-        arrival, XLA on CPU would compute each of them from the end."""
-        left = window.ends[-1:] - window.times
-        steps = compute_once(Steps.of(left, wide(taus)), left[-1, 0, 0] <= 0)
-        at_start, reads = (
-            jax.tree.map(f, steps) for f in (lambda x: x[0], lambda x: x[1:])
-        )
-        return cls(
-            v * at_start.mem,
-            i * at_start.syn + v * at_start.gain,
-            v[None] * reads.mem if reads_v else None,
-            i[None] * reads.syn + v[None] * reads.gain,
-        )
-
-
 def through_spikes(
     v: Float[Array, "batch neurons"],
-    cotangent: Cotangent,
+    jumps: AbstractJumps,
     t_bars: Float[Array, " places"],
     sums: Rows | None,
     window: Window,
@@ -101,18 +72,14 @@ def through_spikes(
     neurons: Neurons,
     max_jump: float | None,
     tile: int,
-) -> tuple[Rows | None, Cotangent]:
+) -> tuple[Rows | None, AbstractJumps]:
     """Pass the window's spikes, the last of each neuron first; `v` is the voltage's
-    cotangent at its end, `cotangent` what there would be without them, `t_bars` are those
-    of spike times. Returns the `Sums` with them, and the cotangents with their jumps."""
+    cotangent at its end, `t_bars` are those of spike times. Returns the `Sums` with them,
+    and the `jumps`."""
     batch, num = v.shape
-    pairs, size = batch * num, window.ends.shape[0]
-    lanes = window.start.shape[1]
-    start, ends = window.start.reshape(-1), window.ends.reshape(size, -1)
-    arrival = jnp.arange(size, dtype=jnp.int32)[:, None]
 
     def jump(nth, k, carry):
-        (link_v, link_time), sums, cotangent = carry
+        (link_v, link_time), sums, jumps = carry
         at = passed.first + k * tile
         spike, t_bar = spikes.slice(at, tile), lax.dynamic_slice(t_bars, (at,), (tile,))
         spike = compute_once(spike, passed.rounds > 0)
@@ -135,28 +102,14 @@ def through_spikes(
             new = Sums(old.before + v_before, old.after + v_after, by_mem, by_syn)
             sums = sums.put(pair, real, new)
 
-        lane = pair // (num // lanes)
-        h_start = jnp.where(real, spike.time - start[lane], 0.0)
-        before = real[None] & (arrival < spike.segment[None])
-        h = spike.time[None] - ends.at[:, lane].get(mode="promise_in_bounds")
-        # Shared by what follows, or else computed in each place
-        change, h = compute_once(
-            (v_before - v_after, jnp.where(before, h, 0.0)), passed.rounds > 0
+        spike = eqx.tree_at(
+            lambda s: (s.pair, s.segment),
+            spike,
+            (pair, jnp.where(real, spike.segment, 0)),
         )
-        at_start = jnp.where(real, pair, pairs)
-        at = jnp.where(before, arrival * pairs + pair[None], size * pairs)
-        cotangent = Cotangent(
-            _add(cotangent.v, at_start, change * jnp.exp(-h_start / taus.mem)),
-            _add(cotangent.i, at_start, change * psp(h_start, taus.mem, taus.syn)),
-            _add(cotangent.reads_v, at, change[None] * jnp.exp(-h / wide(taus.mem))),
-            _add(
-                cotangent.reads_i,
-                at,
-                change[None] * psp(h, *wide((taus.mem, taus.syn))),
-            ),
-        )
+        jumps = jumps.add(v_before - v_after, spike, real, taus)
         link = put(link_v, pair, real, v_before), put(link_time, pair, real, spike.time)
-        return link, sums, cotangent
+        return link, sums, jumps
 
     def one_round(r, carry):
         step = lambda k, carry: jump(passed.rounds - 1 - r, k, carry)
@@ -164,14 +117,6 @@ def through_spikes(
         return lax.fori_loop(0, tiles, step, carry)
 
     end = jnp.broadcast_to(window.ends[-1], (batch, num)).reshape(-1)
-    carry = (v.reshape(-1), end), sums, cotangent
-    _, sums, cotangent = lax.fori_loop(0, passed.rounds, one_round, carry)
-    return sums, cotangent
-
-
-def _add(to: Array | None, place: Array, by: Array) -> Array | None:
-    """`place` counts through `to`, and no place comes twice; one behind the end is none."""
-    if to is None:
-        return None
-    flat = to.reshape(-1).at[place].add(by, mode="drop", unique_indices=True)
-    return flat.reshape(to.shape)
+    carry = (v.reshape(-1), end), sums, jumps
+    _, sums, jumps = lax.fori_loop(0, passed.rounds, one_round, carry)
+    return sums, jumps
