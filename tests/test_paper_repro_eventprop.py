@@ -100,7 +100,7 @@ def test_settings_of_families():
     assert (best.tau_mem, best.tau_syn, best.lambda_reg) == (40.0, 5.0, 1e-9)
     assert losses["first_spike_ff"].weight_out == (1.2, 0.6)
     jobs = spoken_digits.jobs(1)
-    assert len(jobs) == 37
+    assert len(jobs) == 31
     folds = [job for job in jobs if job.group != "official_split"]
     assert {job.config.held_out for job in folds} == set(range(6))
     assert all(job.config.epochs <= 20 for job in jobs)

@@ -52,13 +52,17 @@ class Benchmark:
     """How many samples, if not as many as the workload has."""
 
 
+def _is_peer(script: str) -> bool:
+    return script.startswith("peers.")
+
+
 def run(library: str, file: pathlib.Path, spec, platform: str) -> list[dict]:
     """Run a library's script and read its rows; a failure is a row that says so."""
     blank = {"library": library, "workload": type(spec).__name__, "batch": spec.batch}
     keys = ("fwd_ms", "grad_ms", "compile_s", "peak_mb", "spikes")
     blank |= dict.fromkeys(keys)
-    interpreter = sys.executable
-    if library != OURS:
+    interpreter, script = sys.executable, spec.scripts[library]
+    if _is_peer(script):
         if not make_peers.is_made(library):
             note = "not measured: run `make peers` to install it"
             return [blank | {"note": note, "failed": True}]
@@ -67,7 +71,7 @@ def run(library: str, file: pathlib.Path, spec, platform: str) -> list[dict]:
         [
             interpreter,
             "-m",
-            f"experiments.benchmark.{spec.scripts[library]}",
+            f"experiments.benchmark.{script}",
             str(file),
         ],
         cwd=ROOT,
@@ -162,7 +166,9 @@ def measured(config: Benchmark, spec, variant: str, console: Console) -> list[di
         with console.status("finding the exact answers ..."):
             workloads.save(spec, file)
         spikes = float(workloads.load(file)[1]["hidden_spikes"].mean())
-        for library in spec.scripts if config.peers else (OURS,):
+        for library, script in spec.scripts.items():
+            if _is_peer(script) and not config.peers:
+                continue
             with console.status(f"measuring {library} ..."):
                 new = run(library, file, spec, config.platform)
             new = [of_variant({"exact_spikes": spikes} | row, variant) for row in new]

@@ -60,7 +60,9 @@ def weights_of(network: ej.Network) -> list[jax.Array]:
     return found
 
 
-def make_loss(network: ej.Network, t1: float, how: tuple[Any, Any]) -> Callable:
+def make_loss(
+    network: ej.Network, t1: float, how: tuple[Any, Any], throw: bool = True
+) -> Callable:
     """The loss of weights, input spikes and labels, and what else the run gives. `how` is
     the solver and the adjoint."""
 
@@ -73,6 +75,7 @@ def make_loss(network: ej.Network, t1: float, how: tuple[Any, Any]) -> Callable:
             integrate=ej.weightings.Exponential(),
             solver=how[0],
             adjoint=how[1],
+            throw=throw,
         )
         integrals = sol.voltage_integrals
         losses = ej.losses.integral_cross_entropy(integrals, labels)
@@ -87,11 +90,17 @@ def given(data) -> tuple[ej.Spikes, jax.Array]:
     return spikes, jnp.asarray(data["labels"])
 
 
-def _row(name: str, network, how, inputs, spec, **extra) -> tuple[dict, tuple]:
+def on_one_device(network: ej.Network, t1: float, how) -> tuple[Callable, Callable]:
+    """The forward pass and a gradient step."""
+    loss = make_loss(network, t1, how)
+    return loss, jax.value_and_grad(loss, has_aux=True)
+
+
+def _row(name: str, network, passes, inputs, spec, **extra) -> tuple[dict, tuple]:
     """Measure the forward pass and one gradient step."""
-    loss, weights = make_loss(network, spec.t1, how), weights_of(network)
-    forward, _ = _measure.measure(loss, weights, *inputs)
-    step = jax.value_and_grad(loss, has_aux=True)
+    run, step = passes
+    weights = weights_of(network)
+    forward, _ = _measure.measure(run, weights, *inputs)
     gradient, ((value, out), grads) = _measure.measure(step, weights, *inputs)
     versions = _measure.versions("eventjax", "equinox")
     extra = {"loss": float(value), "versions": versions} | extra
@@ -100,12 +109,13 @@ def _row(name: str, network, how, inputs, spec, **extra) -> tuple[dict, tuple]:
     return row, out
 
 
-def exact_row(spec, data) -> dict:
+def exact_row(spec, data, name: str = "eventjax", make_passes=on_one_device) -> dict:
     """Exact spike times and gradients."""
     capacity = math.ceil(1.1 * float(data["hidden_spikes"].max()))
     network = make_network(spec, data, capacity)
     note = f"exact, to {spec.t1:g} ms"
-    row, out = _row("eventjax", network, EXACT, given(data), spec, note=note)
+    passes = make_passes(network, spec.t1, EXACT)
+    row, out = _row(name, network, passes, given(data), spec, note=note)
     spikes, _, integrals = out
     times = exact.by_neuron(spikes.times, spikes.sources, spec.num_hidden)
     error = np.abs(np.asarray(integrals) - data["integrals"])
@@ -116,7 +126,7 @@ def exact_row(spec, data) -> dict:
     )
 
 
-def clocked_row(spec, data) -> dict:
+def clocked_row(spec, data, suffix: str = "", make_passes=on_one_device) -> dict:
     """Time steps and surrogate gradients."""
     network, inputs = make_network(spec, data, 1), given(data)
     run = jax.jit(make_loss(network, spec.t1, CLOCKED))
@@ -129,9 +139,9 @@ def clocked_row(spec, data) -> dict:
     network = eqx.tree_at(weights_of, network, [factor * into, *others])
     scaled = "" if factor == 1 else f", input weights x {factor:.3f}"
     return _row(
-        f"eventjax, Clocked({DT:g} ms), Surrogate",
+        f"eventjax, Clocked({DT:g} ms), Surrogate{suffix}",
         network,
-        CLOCKED,
+        make_passes(network, spec.t1, CLOCKED),
         inputs,
         spec,
         note=f"surrogate gradient, the same loss{scaled}",

@@ -218,6 +218,7 @@ class Spoken(Workload):
     delay: float | None = None  # ms, of the recurrence, if there is one
     scripts: ClassVar[dict[str, str]] = {
         "eventjax": "ours_spoken",
+        "eventjax on devices": "ours_spoken_devices",
         "spyx": "peers.spyx_recurrent",
     }
 
