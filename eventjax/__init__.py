@@ -14,24 +14,38 @@ from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,
     AbstractClockedAdjoint as AbstractClockedAdjoint,
     AbstractExactAdjoint as AbstractExactAdjoint,
+    AbstractRampAdjoint as AbstractRampAdjoint,
     Direct as Direct,
     Eventprop as Eventprop,
     Paths as Paths,
+    STDED as STDED,
     Surrogate as Surrogate,
     with_slope as with_slope,
 )
 from ._connection import (
     AbstractConnection as AbstractConnection,
     AbstractDelay as AbstractDelay,
+    AbstractLinearMap as AbstractLinearMap,
+    AveragePool2d as AveragePool2d,
     AxonalDelay as AxonalDelay,
+    Chain as Chain,
+    Conv2d as Conv2d,
     DelayLine as DelayLine,
     Dense as Dense,
+    EarliestPool2d as EarliestPool2d,
+    Flatten as Flatten,
     SynapticDelay as SynapticDelay,
+)
+from ._first_spike_network import (
+    FirstSpikeLayer as FirstSpikeLayer,
+    FirstSpikeNetwork as FirstSpikeNetwork,
+    PotentialReadout as PotentialReadout,
 )
 from ._network import Layer as Layer, Network as Network
 from ._neuron import (
     AbstractClosedForm as AbstractClosedForm,
     AbstractNeuron as AbstractNeuron,
+    AbstractRamp as AbstractRamp,
     ALIF as ALIF,
     ALIFState as ALIFState,
     DeltaLIF as DeltaLIF,
@@ -44,12 +58,19 @@ from ._neuron import (
     LeakyIntegrator as LeakyIntegrator,
     LIF as LIF,
     LIFState as LIFState,
+    LinearRamp as LinearRamp,
     QIF as QIF,
+    RampIF as RampIF,
     Refractory as Refractory,
     RefractoryState as RefractoryState,
     VoltageState as VoltageState,
 )
 from ._simulate import simulate as simulate
+from ._simulate_first_spikes import (
+    FirstSpikeSolution as FirstSpikeSolution,
+    Regimes as Regimes,
+    simulate_first_spikes as simulate_first_spikes,
+)
 from ._solution import (
     LayerState as LayerState,
     RESULTS as RESULTS,
