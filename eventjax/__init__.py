@@ -7,6 +7,7 @@ from . import (
     encoders as encoders,
     init as init,
     losses as losses,
+    masks as masks,
     surrogates as surrogates,
     weightings as weightings,
 )
@@ -14,10 +15,16 @@ from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,
     AbstractClockedAdjoint as AbstractClockedAdjoint,
     AbstractExactAdjoint as AbstractExactAdjoint,
+    AbstractMaskedBackward as AbstractMaskedBackward,
     AbstractRampAdjoint as AbstractRampAdjoint,
+    count_operations as count_operations,
     Direct as Direct,
     Eventprop as Eventprop,
+    MPDED as MPDED,
+    NextSpike as NextSpike,
+    Operations as Operations,
     Paths as Paths,
+    Recursion as Recursion,
     STDED as STDED,
     Surrogate as Surrogate,
     with_slope as with_slope,
@@ -44,8 +51,10 @@ from ._first_spike_network import (
 from ._network import Layer as Layer, Network as Network
 from ._neuron import (
     AbstractClosedForm as AbstractClosedForm,
+    AbstractFlow as AbstractFlow,
     AbstractNeuron as AbstractNeuron,
     AbstractRamp as AbstractRamp,
+    AdaptiveLIF as AdaptiveLIF,
     ALIF as ALIF,
     ALIFState as ALIFState,
     DeltaLIF as DeltaLIF,
@@ -63,6 +72,7 @@ from ._neuron import (
     RampIF as RampIF,
     Refractory as Refractory,
     RefractoryState as RefractoryState,
+    ThresholdFall as ThresholdFall,
     VoltageState as VoltageState,
 )
 from ._simulate import simulate as simulate

@@ -46,13 +46,15 @@ def brute_force(times, weights, neuron: ej.RampIF, start: float, end: float):
     return np.where(found, np.where(first == 0, window, high), np.inf)
 
 
-def conv_network(window: float = 2.0, at_end: bool = True) -> ej.FirstSpikeNetwork:
+def conv_network(
+    window: float = 2.0, at_end: bool = True, seed: int = 36
+) -> ej.FirstSpikeNetwork:
     """A convolution, both pools, a dense layer and a readout."""
-    keys = jr.split(jr.key(3), 4)
+    keys = jr.split(jr.key(seed), 4)
     neuron = ej.RampIF(window, threshold=ej.LinearRamp(jnp.array(1.2), jnp.array(0.1)))
     pooled = ej.Chain(
         [
-            ej.AveragePool2d(2),
+            ej.AveragePool2d((2, 1), stride=1),
             ej.Conv2d(4, 6, (2, 1), std=0.5, key=keys[1]),
             ej.Flatten(),
         ]

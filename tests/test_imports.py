@@ -18,7 +18,7 @@ ROOMS = """
     _spikes _solution
     _neuron _connection
     _network _first_spike_network
-    surrogates weightings
+    surrogates masks weightings
     _solver
     _adjoint
     _layer_arrivals _layer_problem _checks _layer_outcome

@@ -1,6 +1,8 @@
+from ._adaptive_lif import AdaptiveLIF as AdaptiveLIF, ThresholdFall as ThresholdFall
 from ._alif import ALIF as ALIF, ALIFState as ALIFState
 from ._base import (
     AbstractClosedForm as AbstractClosedForm,
+    AbstractFlow as AbstractFlow,
     AbstractNeuron as AbstractNeuron,
 )
 from ._delta_lif import DeltaLIF as DeltaLIF, VoltageState as VoltageState
