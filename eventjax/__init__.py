@@ -41,6 +41,7 @@ from ._connection import (
     Dense as Dense,
     EarliestPool2d as EarliestPool2d,
     Flatten as Flatten,
+    ImageConnection as ImageConnection,
     SynapticDelay as SynapticDelay,
 )
 from ._first_spike_network import (

@@ -67,8 +67,7 @@ def test_both_spaces_and_direct(at_end):
     args = draw_network(at_end)
     (value, (spikes, regimes)), want = network_gradient(*args, ej.Direct())
     for one in regimes:
-        assert np.mean(one.active) > 0.2
-    assert any(np.mean(one.silent) > 0.2 for one in regimes)
+        assert np.mean(one.active) > 0.3 and np.mean(one.silent) > 0.1
     assert any(np.mean(one.saturated) > 0 for one in regimes)
     for name, rule in RULES.items():
         (got_value, (got, _)), slopes = network_gradient(*args, rule)
@@ -243,7 +242,7 @@ def test_learns():
     """A few images by heart, through convolution and both pools."""
     (network, times), fired, _ = draw_network()
     spikes, labels = ej.FirstSpikes(times, fired), jnp.arange(3)
-    optim = optax.sgd(0.1)
+    optim = optax.adam(0.03)
 
     @eqx.filter_value_and_grad
     def loss(network):
@@ -258,7 +257,8 @@ def test_learns():
         return eqx.apply_updates(network, moves), state, value
 
     state, losses = optim.init(eqx.filter(network, eqx.is_inexact_array)), []
-    for _ in range(60):
-        network, state, value = step(network, state)
+    for _ in range(120):
+        with jax.numpy_dtype_promotion("standard"):  # Adam's counter is an integer
+            network, state, value = step(network, state)
         losses.append(float(value))
     assert losses[-1] < 0.2 * losses[0], losses[::10]

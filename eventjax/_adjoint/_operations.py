@@ -22,10 +22,10 @@ class Operations(eqx.Module):
 
 
 def count_operations(
-    given: Float[Array, "*batch steps sources"],
-    spikes: Float[Array, "*batch steps neurons"],
-    mask: Bool[Array, "*batch steps neurons"],
-    given_mask: Bool[Array, "*batch steps sources"] | None = None,
+    given: Float[Array, "..."],
+    spikes: Float[Array, "..."],
+    mask: Bool[Array, "..."],
+    given_mask: Bool[Array, "..."] | None = None,
 ) -> Operations:
     """Operations of a densely connected layer under `MPDED`, forwards and backwards.
 
@@ -35,7 +35,8 @@ def count_operations(
 
     **Arguments:**
 
-    - `given`, `spikes`: frames (`Frames.counts`) of the layer before and of the layer.
+    - `given`, `spikes`: frames (`Frames.counts`) of the layer before and of the layer,
+        shape `[*batch, steps, units]`.
     - `mask`: where the mask of the layer is on: `spikes > 0` for `masks.Spike`, and all
         for `masks.Dense`.
     - `given_mask`: the same for the layer before, `None` for input, which needs no error.

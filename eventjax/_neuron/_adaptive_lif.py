@@ -61,9 +61,9 @@ class AdaptiveLIF(AbstractFlow):
 
     - `size`: number of neurons.
     - `threshold`: a function of the time in ms and of the voltages `[neurons]` of one
-        sample that gives a threshold for each. By default `ThresholdFall` can be given a
-        trial's length; a number is a constant threshold. Arrays that it holds can be
-        trained. Gradients do not pass through the voltages it is given.
+        sample that gives a threshold for each, such as `ThresholdFall`; a number is a
+        constant threshold. Arrays that the function holds can be trained. Gradients do
+        not pass through the voltages it is given.
     - `tau_mem`: membrane time constant in ms.
     - `v_reset`: voltage (dimensionless) after a spike.
 
