@@ -89,11 +89,12 @@ def test_spikes_stay_in_the_window():
     rng = np.random.default_rng(3)
     v = (1 - 10 ** rng.uniform(-8, 0, 20_000)).astype(np.float32)
     slope = (-v * (1 - 10 ** rng.uniform(-8, 0, 20_000))).astype(np.float32)
-    times = np.asarray(ramp.crossing(jnp.asarray(v), jnp.asarray(slope), 1.0))
+    v, slope = jnp.asarray(v), jnp.asarray(slope)
+    times = np.asarray(ramp.crossing(v, slope, 1.0))
     assert times.dtype == np.float32
     there = np.isfinite(times)
     assert np.all((times[there] >= 0) & (times[there] <= 1)) and there.sum() > 10_000
-    speed = ramp.closing_speed(*map(jnp.asarray, (v, slope, times)), 1.0)
+    speed = ramp.closing_speed(v, slope, jnp.asarray(times), 1.0)
     assert np.all(np.asarray(speed)[there & (times > 0)] > 0)
 
 
