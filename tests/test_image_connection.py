@@ -100,7 +100,8 @@ def test_float_types_mix():
     narrow = eqx.tree_at(lambda c: c.linear_map.weight, first, CONV.weight.astype("f4"))
     layer = ej.Layer(narrow, ej.AdaptiveLIF(18))
     how = dict(solver=ej.Clocked(1.0), adjoint=ej.MPDED())
-    sol = ej.simulate(ej.Network([layer]), draw(), float(STEPS), **how)
+    with jax.numpy_dtype_promotion("standard"):
+        sol = ej.simulate(ej.Network([layer]), draw(), float(STEPS), **how)
     assert sol.frames[0].counts.dtype == jnp.float64
 
 
