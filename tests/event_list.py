@@ -10,6 +10,7 @@ import numpy as np
 class Run(NamedTuple):
     slopes: list[np.ndarray]  # of both weights
     operations: list[dict[str, int]]  # of both layers
+    masks: list[np.ndarray]  # of both layers, where errors enter
 
 
 def _forward(inputs: list[list[int]], weight, theta, beta, count: dict[str, int]):
@@ -29,9 +30,7 @@ def _forward(inputs: list[list[int]], weight, theta, beta, count: dict[str, int]
     return spikes, distance
 
 
-def _backward(
-    inputs, spikes, distance, bar, weight, beta, slope, is_event, needs, count
-):
+def _backward(inputs, spikes, distance, bar, weight, beta, slope, mask, needs, count):
     """From the errors `bar` of spikes, [steps, neurons]: the gradient of weights, and
     errors for those neurons of the layer before that `needs` lists at each step."""
     steps, size = distance.shape
@@ -43,7 +42,7 @@ def _backward(
             error.pop(
                 j, None
             )  # what comes before a spike does not change what is after
-        for j in spikes[t] if is_event else range(size):
+        for j in np.flatnonzero(mask[t]):
             error[j] = error.get(j, 0.0) + bar[t, j] * slope(distance[t, j])
         for j, e in error.items():
             for i in inputs[t]:
@@ -62,21 +61,22 @@ def event_list_backward(
     beta: float,
     slope: Callable[[float], float],
     bar: np.ndarray,
-    is_event: bool,
+    mask: Callable[[np.ndarray], np.ndarray],
 ) -> Run:
-    """Both layers. `is_event`: errors enter at spikes only, else everywhere."""
+    """Both layers. Errors enter where the mask of distances to the threshold is on."""
     counts = [dict(forward=0, error=0, weight=0) for _ in range(2)]
     inputs = [list(np.flatnonzero(x)) for x in raster]
     hidden, distance = _forward(inputs, weights[0], theta, beta, counts[0])
     out, distance_out = _forward(hidden, weights[1], theta, beta, counts[1])
-    every = [range(weights[1].shape[0])] * len(raster)
+    masks = [mask(distance), mask(distance_out)]
+    needs = [list(np.flatnonzero(x)) for x in masks[0]]
     slopes_out, errors = _backward(
-        hidden, out, distance_out, bar, weights[1], beta, slope, is_event,
-        hidden if is_event else every, counts[1],
+        hidden, out, distance_out, bar, weights[1], beta, slope, masks[1], needs,
+        counts[1],
     )  # fmt: skip
     nobody = [[]] * len(raster)
     slopes, _ = _backward(
-        inputs, hidden, distance, errors, weights[0], beta, slope, is_event,
-        nobody, counts[0],
+        inputs, hidden, distance, errors, weights[0], beta, slope, masks[0], nobody,
+        counts[0],
     )  # fmt: skip
-    return Run([slopes, slopes_out], counts)
+    return Run([slopes, slopes_out], counts, masks)
