@@ -7,6 +7,7 @@ from . import (
     encoders as encoders,
     init as init,
     losses as losses,
+    masks as masks,
     surrogates as surrogates,
     weightings as weightings,
 )
@@ -14,24 +15,47 @@ from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,
     AbstractClockedAdjoint as AbstractClockedAdjoint,
     AbstractExactAdjoint as AbstractExactAdjoint,
+    AbstractMaskedBackward as AbstractMaskedBackward,
+    AbstractRampAdjoint as AbstractRampAdjoint,
+    count_operations as count_operations,
     Direct as Direct,
     Eventprop as Eventprop,
+    MPDED as MPDED,
+    NextSpike as NextSpike,
+    Operations as Operations,
     Paths as Paths,
+    Recursion as Recursion,
+    STDED as STDED,
     Surrogate as Surrogate,
     with_slope as with_slope,
 )
 from ._connection import (
     AbstractConnection as AbstractConnection,
     AbstractDelay as AbstractDelay,
+    AbstractLinearMap as AbstractLinearMap,
+    AveragePool2d as AveragePool2d,
     AxonalDelay as AxonalDelay,
+    Chain as Chain,
+    Conv2d as Conv2d,
     DelayLine as DelayLine,
     Dense as Dense,
+    EarliestPool2d as EarliestPool2d,
+    Flatten as Flatten,
+    ImageConnection as ImageConnection,
     SynapticDelay as SynapticDelay,
+)
+from ._first_spike_network import (
+    FirstSpikeLayer as FirstSpikeLayer,
+    FirstSpikeNetwork as FirstSpikeNetwork,
+    PotentialReadout as PotentialReadout,
 )
 from ._network import Layer as Layer, Network as Network
 from ._neuron import (
     AbstractClosedForm as AbstractClosedForm,
+    AbstractFlow as AbstractFlow,
     AbstractNeuron as AbstractNeuron,
+    AbstractRamp as AbstractRamp,
+    AdaptiveLIF as AdaptiveLIF,
     ALIF as ALIF,
     ALIFState as ALIFState,
     DeltaLIF as DeltaLIF,
@@ -44,12 +68,20 @@ from ._neuron import (
     LeakyIntegrator as LeakyIntegrator,
     LIF as LIF,
     LIFState as LIFState,
+    LinearRamp as LinearRamp,
     QIF as QIF,
+    RampIF as RampIF,
     Refractory as Refractory,
     RefractoryState as RefractoryState,
+    ThresholdFall as ThresholdFall,
     VoltageState as VoltageState,
 )
 from ._simulate import simulate as simulate
+from ._simulate_first_spikes import (
+    FirstSpikeSolution as FirstSpikeSolution,
+    Regimes as Regimes,
+    simulate_first_spikes as simulate_first_spikes,
+)
 from ._solution import (
     LayerState as LayerState,
     RESULTS as RESULTS,

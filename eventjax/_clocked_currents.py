@@ -5,7 +5,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._connection import AbstractConnection
+from ._connection import AbstractConnection, ImageConnection
 from ._layer_arrivals import weights
 from ._solver import Clocked
 from ._solver._delay_steps import delay_steps, delayed_currents, no_gradient, product
@@ -27,6 +27,9 @@ def from_frames(
     """From the layer before. Unless `onward`, no gradient reaches its spikes."""
     counts = given.counts if onward else lax.stop_gradient(given.counts)
     raster = jnp.moveaxis(counts, 1, 0)
+    if isinstance(connection, ImageConnection):
+        total = connection.carry(raster)
+        return Arriving(total, jnp.zeros_like(total[:0]), jnp.array(False))
     delay, too_long = delay_steps(connection, solver.dt, solver.max_delay, 0)
     total = delayed_currents(raster, weights(connection, raster.dtype), delay)
     steps = raster.shape[0]
@@ -82,10 +85,12 @@ def from_input(
     """From input spikes and those `before` that were in flight at `t0`, put into steps by
     their exact arrival times."""
     dtype = given.times.dtype
-    rows = weights(connection, dtype)
-    parts = [_events(connection, rows.shape[0], given, grid, t1, None)]
+    is_image = isinstance(connection, ImageConnection)
+    rows = None if is_image else weights(connection, dtype)  # images have too many
+    num_rows = connection.copies * connection.in_size
+    parts = [_events(connection, num_rows, given, grid, t1, None)]
     if before is not None:
-        parts.append(_events(connection, rows.shape[0], before, grid, t1, t0))
+        parts.append(_events(connection, num_rows, before, grid, t1, t0))
     batch, steps = given.times.shape[0], grid.num_steps
     sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
     by_row = parts[0].step.shape[2] == 1
@@ -99,13 +104,15 @@ def from_input(
         new = jnp.where(here, rows[events.row], 0.0)
         return into.at[at, sample[:, :, None], neuron].add(new, mode="drop")
 
-    width = rows.shape[0] if by_row else rows.shape[1]
+    width = num_rows if by_row else connection.out_size
     total = jnp.zeros((steps, batch, width), dtype)
     last = jnp.zeros((1, batch, width), dtype)
     for events in parts:
         total = put(total, events, events.step, events.here)
         late = events.here & (events.step == steps)
         last = put(last, events, jnp.zeros_like(events.step), late)
-    if by_row:
+    if is_image:
+        total, last = connection.carry(total), connection.carry(last)
+    elif by_row:
         total, last = product(total, rows), product(last, rows)
     return Arriving(total, last, jnp.array(False))

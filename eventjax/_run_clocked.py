@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ._adjoint import AbstractClockedAdjoint
-from ._adjoint._clocked_loop import run_steps
+from ._adjoint._masked_run import run_grid
 from ._clocked_currents import Arriving, from_frames, from_input
 from ._layer_arrivals import in_flight, weights
 from ._layer_outcome import first_fault, LayerOutcome
@@ -63,7 +63,7 @@ def run_clocked(
         state=state.neuron,
         keep_states=record is not None or integral is not None,
     )
-    run = run_steps(problem, adjoint)
+    run = run_grid(problem, adjoint)
     end, full = _final_state(layer, problem, run, arriving, given, state, adjoint, t1)
     batch, size = arriving.currents.shape[1:]
     code = first_fault(jnp.zeros(batch, jnp.int32), full, RESULTS.in_flight_exceeded)

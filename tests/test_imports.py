@@ -17,12 +17,12 @@ SHARED = ["_misc", "_types"]
 ROOMS = """
     _spikes _solution
     _neuron _connection
-    _network
-    surrogates weightings
+    _network _first_spike_network
+    surrogates masks weightings
     _solver
     _adjoint
     _layer_arrivals _layer_problem _checks _layer_outcome
-    _clocked_currents _run_clocked _run_layer _simulate
+    _clocked_currents _run_clocked _run_layer _simulate _simulate_first_spikes
     losses init encoders
     equilibrium train
     plot data interop

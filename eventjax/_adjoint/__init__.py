@@ -2,9 +2,21 @@ from ._base import (
     AbstractAdjoint as AbstractAdjoint,
     AbstractClockedAdjoint as AbstractClockedAdjoint,
     AbstractExactAdjoint as AbstractExactAdjoint,
+    AbstractRampAdjoint as AbstractRampAdjoint,
     Paths as Paths,
 )
 from ._clocked_loop import with_slope as with_slope
 from ._direct import Direct as Direct
 from ._eventprop import Eventprop as Eventprop
+from ._masked_backward import (
+    AbstractMaskedBackward as AbstractMaskedBackward,
+    NextSpike as NextSpike,
+    Recursion as Recursion,
+)
+from ._mpd_ed import MPDED as MPDED
+from ._operations import (
+    count_operations as count_operations,
+    Operations as Operations,
+)
+from ._std_ed import STDED as STDED
 from ._surrogate import Surrogate as Surrogate

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from .._solver import AbstractSolver, Clocked
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
 from .._solver._problem import LayerProblem, LayerRun
+from .._solver._ramp import RampProblem
 
 
 class AbstractAdjoint(eqx.Module):
@@ -29,6 +30,15 @@ class AbstractExactAdjoint(AbstractAdjoint):
         self, problem: EventProblem, engine: AbstractEngine, capacity: int
     ) -> EventRun:
         """Run a layer of any neurons event by event."""
+
+
+class AbstractRampAdjoint(AbstractAdjoint):
+    """A rule for layers of `RampIF`, whose neurons spike at most once."""
+
+    @abc.abstractmethod
+    def run_ramp(self, problem: RampProblem) -> Float[Array, "*made"]:
+        """When each neuron spikes, in ms from the start of its window, `+inf` if it is
+        silent."""
 
 
 class Paths(eqx.Module):

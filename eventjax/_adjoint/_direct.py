@@ -9,7 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 from .._solver import AbstractSolver, ClosedForm, DiffraxEvent
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
 from .._solver._problem import LayerProblem, LayerRun, one_list
-from ._base import AbstractExactAdjoint, refuse
+from .._solver._ramp import ramp_times, RampProblem
+from ._base import AbstractExactAdjoint, AbstractRampAdjoint, refuse
 from ._direct_crossing import crossing, flow
 from ._event_adjoint import event_direct
 
@@ -206,7 +207,7 @@ def direct_run(problem: LayerProblem, capacity: int) -> LayerRun:
     return LayerRun(end.times, end.sources, end.num_spikes, end.v, end.i)
 
 
-class Direct(AbstractExactAdjoint):
+class Direct(AbstractExactAdjoint, AbstractRampAdjoint):
     """Automatic differentiation through the exact spike times: the oracle.
 
     Every operation is differentiable to any order, a spike time by the implicit
@@ -229,3 +230,6 @@ class Direct(AbstractExactAdjoint):
         self, problem: EventProblem, engine: AbstractEngine, capacity: int
     ) -> EventRun:
         return event_direct(problem, engine, capacity)
+
+    def run_ramp(self, problem: RampProblem) -> Float[Array, "*made"]:
+        return ramp_times(problem)

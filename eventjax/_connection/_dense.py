@@ -7,9 +7,10 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ._base import AbstractConnection
+from ._linear_map import AbstractLinearMap
 
 
-class Dense(AbstractConnection):
+class Dense(AbstractConnection, AbstractLinearMap):
     """All-to-all connection: a spike of source `k` adds `weight[k]` to the currents.
 
     **Arguments:**
@@ -18,7 +19,8 @@ class Dense(AbstractConnection):
     - `mean`, `std`: the weights are drawn from a normal distribution with these. By
         default `10 / in_size` and `5 / in_size`, which makes a layer with time constants
         near 20 and 5 ms fire when each source fires about once; `ej.init.calibrate`
-        finds a scale for any data.
+        finds a scale for any data. For `RampIF` neurons take `mean=0.0` and
+        `std=(2 / in_size) ** 0.5`, Kaiming's for rectifiers.
     - `dtype`: type of the weights; JAX's default float type if not given.
     - `key`: a `jax.random` key.
     """
@@ -54,3 +56,12 @@ class Dense(AbstractConnection):
 
     def delays(self) -> None:
         return None
+
+    def apply(self, x: Float[Array, "*given"]) -> Float[Array, "*made"]:
+        if x.ndim < 1 or x.shape[-1] != self.in_size:
+            raise ValueError(
+                f"`Dense` takes values of shape [*batch, {self.in_size}], got shape "
+                f"{x.shape}: put a `Flatten` before it if these are images, or give "
+                "another `in_size`."
+            )
+        return jnp.tensordot(x, self.weight, axes=1)

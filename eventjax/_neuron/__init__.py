@@ -1,6 +1,8 @@
+from ._adaptive_lif import AdaptiveLIF as AdaptiveLIF, ThresholdFall as ThresholdFall
 from ._alif import ALIF as ALIF, ALIFState as ALIFState
 from ._base import (
     AbstractClosedForm as AbstractClosedForm,
+    AbstractFlow as AbstractFlow,
     AbstractNeuron as AbstractNeuron,
 )
 from ._delta_lif import DeltaLIF as DeltaLIF, VoltageState as VoltageState
@@ -10,8 +12,10 @@ from ._gated_unit import GatedUnit as GatedUnit
 from ._izhikevich import Izhikevich as Izhikevich, IzhikevichState as IzhikevichState
 from ._lif import LeakyIntegrator as LeakyIntegrator, LIF as LIF, LIFState as LIFState
 from ._qif import QIF as QIF
+from ._ramp_if import RampIF as RampIF
 from ._refractory import (
     has_closed_form as has_closed_form,
     Refractory as Refractory,
     RefractoryState as RefractoryState,
 )
+from ._threshold_ramp import AbstractRamp as AbstractRamp, LinearRamp as LinearRamp

@@ -43,13 +43,18 @@ class AbstractNeuron(eqx.Module):
         """The state just after a spike."""
 
 
-class AbstractClosedForm(AbstractNeuron):
-    """Neurons whose course between events has a closed form. `ClosedForm` needs both
-    methods; `Clocked` takes its steps with `flow`."""
+class AbstractFlow(AbstractNeuron):
+    """Neurons whose course between events has a closed form, but perhaps not their
+    spikes. `Clocked` takes its steps with `flow`."""
 
     @abc.abstractmethod
     def flow(self, state: PyTree, drive: Any, dt: Any) -> PyTree:
         """The state after a time `dt`, shape `[]` or `[neurons]`, without events."""
+
+
+class AbstractClosedForm(AbstractFlow):
+    """Neurons whose course between events, and whose next spike, have a closed form:
+    what `ClosedForm` needs."""
 
     @abc.abstractmethod
     def crossing(self, state: PyTree, drive: Any, dt: Any) -> Float[Array, " neurons"]:

@@ -1,5 +1,6 @@
 """Encoders: from values, or sound, to spikes."""
 
 from ._dropout import drop_spikes as drop_spikes
+from ._first_spikes import first_spikes as first_spikes
 from ._inner_ear import inner_ear as inner_ear, InnerEar as InnerEar
 from ._latency import latency as latency
