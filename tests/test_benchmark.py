@@ -14,6 +14,7 @@ from experiments.benchmark import (
     exact,
     make_peers,
     ours_spoken,
+    ours_spoken_devices,
     rates,
     workloads,
 )
@@ -212,6 +213,25 @@ def test_exact_run_of_w2_has_the_exact_answers():
     each = np.exp(data["integrals"])
     of_label = each[np.arange(2), data["labels"]] / each.sum(axis=1)
     np.testing.assert_allclose(value, -np.log(of_label).mean(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("how", [ours_spoken.EXACT, ours_spoken.CLOCKED])
+def test_a_batch_divided_between_devices_has_the_same_gradient(how):
+    spec = workloads.W2(batch=4, recurrent_std=0.3, **SPOKEN)
+    data = workloads.make(spec)
+    network = ours_spoken.make_network(spec, data, int(data["hidden_spikes"].max()))
+    given = ours_spoken.weights_of(network), *ours_spoken.given(data)
+    (one, out), grads = jax.jit(ours_spoken.on_one_device(network, spec.t1, how)[1])(
+        *given
+    )
+    run, step = ours_spoken_devices.divided(network, spec.t1, how)
+    (two, same), mean = jax.jit(step)(*given)
+    assert float(out[1].sum()) > 40
+    np.testing.assert_array_equal(same[1], out[1])
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(run)(*given)[0], one, rtol=1e-5)
+    for x, y in zip(mean, grads, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5 * np.abs(y).max())
 
 
 def test_clocked_rates_are_made_equal():

@@ -15,6 +15,7 @@ from ._qif import QIF as QIF
 from ._ramp_if import RampIF as RampIF
 from ._refractory import (
     has_closed_form as has_closed_form,
+    has_flow as has_flow,
     Refractory as Refractory,
     RefractoryState as RefractoryState,
 )

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ._base import (
     AbstractClosedForm,
+    AbstractFlow,
     AbstractNeuron,
     check_parameter,
     full,
@@ -193,6 +194,13 @@ def has_closed_form(neuron: AbstractNeuron) -> bool:
     if isinstance(neuron, Refractory):
         return neuron.has_closed_form
     return isinstance(neuron, AbstractClosedForm)
+
+
+def has_flow(neuron: AbstractNeuron) -> bool:
+    """Whether `flow` of a neuron may be called."""
+    if isinstance(neuron, AbstractClosedForm):
+        return has_closed_form(neuron)
+    return isinstance(neuron, AbstractFlow)
 
 
 def _with_v(state: Any, v: Array) -> Any:

@@ -7,7 +7,7 @@ import diffrax
 import jax
 from jaxtyping import PyTree
 
-from .._neuron import AbstractFlow, AbstractNeuron, has_closed_form, Refractory
+from .._neuron import AbstractNeuron, has_flow, Refractory
 
 
 def advance(
@@ -21,7 +21,7 @@ def advance(
     """The state of one sample at `t + dt`: in closed form if the neuron has one, else by
     one step of an explicit Runge-Kutta method, or two where a refractory time ends in
     between."""
-    if has_closed_form(neuron) or isinstance(neuron, AbstractFlow):
+    if has_flow(neuron):
         return neuron.flow(state, drive, dt)
 
     def step(state: PyTree, dt: Any) -> PyTree:

@@ -64,7 +64,7 @@ DELAY_LINE = dataclasses.replace(
     copy_every=50.0,
     weight_in=(0.02, 0.1),
     shift=8,
-    epochs=20,
+    epochs=10,
 )
 # What the first has and the second has not.
 _PAIRS = {
