@@ -39,11 +39,10 @@ def _backward(inputs, spikes, distance, bar, weight, beta, slope, mask, needs, c
     for t in reversed(range(steps)):
         error = {j: beta * e for j, e in error.items()}
         for j in spikes[t]:
-            error.pop(
-                j, None
-            )  # what comes before a spike does not change what is after
-        for j in np.flatnonzero(mask[t]):
-            error[j] = error.get(j, 0.0) + bar[t, j] * slope(distance[t, j])
+            # What comes before a spike does not change what is after.
+            error.pop(j, None)
+        for j in map(int, np.flatnonzero(mask[t])):
+            error[j] = error.get(j, 0.0) + float(bar[t, j] * slope(distance[t, j]))
         for j, e in error.items():
             for i in inputs[t]:
                 slopes[i, j] += e

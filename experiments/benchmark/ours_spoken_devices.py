@@ -35,11 +35,14 @@ def divided(network: ej.Network, t1: float, how) -> tuple[Callable, Callable]:
 
     same, own = PartitionSpec(), PartitionSpec("batch")
     mesh = jax.make_mesh((DEVICES,), ("batch",), axis_types=(AxisType.Auto,))
-    how = dict(mesh=mesh, in_specs=(same, own, own), check_vma=False)
-    return (
-        jax.shard_map(forward, out_specs=(same, own), **how),
-        jax.shard_map(step, out_specs=((same, own), same), **how),
-    )
+
+    def shared(run, out_specs):
+        given = same, own, own
+        return jax.shard_map(
+            run, mesh=mesh, in_specs=given, out_specs=out_specs, check_vma=False
+        )
+
+    return shared(forward, (same, own)), shared(step, ((same, own), same))
 
 
 def rows(spec, data) -> Iterator[dict]:
