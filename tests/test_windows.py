@@ -10,7 +10,7 @@ from networks import dense, random_lif, random_spikes, random_weight
 
 import eventjax as ej
 from eventjax._connection._sort import ranks
-from eventjax._solver import _chunked, _work_queue
+from eventjax._solver import _chunked, _tiles
 
 
 BATCH, INPUTS, NEURONS, CAPACITY, T1 = 3, 4, 6, 160, 50.0
@@ -46,13 +46,13 @@ def loss(network, spikes, adjoint):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _tiles():
+def _small_tiles():
     """Tiles that hold some of the 18 neurons, of which the small ones hold fewer still.
     (All neurons at once are what the tests of gradients have.)"""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("eventjax._solver._chunked", "eventjax._adjoint._equations"):
             patch.setattr(f"{module}.tile_size", lambda problem: 7)
-        patch.setattr(_work_queue, "FEW", 3)
+        patch.setattr(_tiles, "FEW", 3)
         jax.clear_caches()
         yield
     jax.clear_caches()

@@ -14,8 +14,8 @@ from jaxtyping import Array, Bool, Float
 
 from .._neuron._lif_flow import psp, Steps, Taus
 from .._solver._record import SpikeRecord
+from .._solver._tiles import compute_once
 from .._solver._window import wide, Window, window_steps
-from .._solver._work_queue import compute_once
 
 
 class Cotangent(eqx.Module):

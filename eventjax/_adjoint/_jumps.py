@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._solver._rows import Rows
+from .._solver._tiles import compute_once, put
 from .._solver._window import Neurons, Window
-from .._solver._work_queue import compute_once, put
 from ._cotangent import AbstractJumps
 
 

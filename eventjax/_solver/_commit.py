@@ -13,8 +13,8 @@ from ._record import Record
 from ._returns import Returns
 from ._rows import Rows
 from ._spiking import Drop
+from ._tiles import compute_once, places
 from ._window import advance, Neurons, Window, window_steps
-from ._work_queue import compute_once, places
 
 
 def _over_tiles(before: Record, record: Record, tile: int, body, init):

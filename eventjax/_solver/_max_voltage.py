@@ -8,8 +8,8 @@ from .._neuron._lif_crossing import stationary_point
 from .._neuron._lif_flow import Flow, propagate, Steps, Taus, voltage
 from .._neuron._quick_psp import quick_psp
 from ._problem import LayerProblem, without_streams
+from ._tiles import compute_once
 from ._window import wide
-from ._work_queue import compute_once
 
 
 def _taus(problem: LayerProblem) -> Taus:

@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from .._neuron._lif_flow import Flow
 from ._problem import LayerProblem
 from ._rows import Rows
+from ._tiles import places
 from ._window import Neurons
-from ._work_queue import places
 
 
 class SpikeRecord(eqx.Module):

@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 from ._lists import AbstractLists
 from ._problem import LayerProblem
 from ._rows import Rows
+from ._tiles import put
 from ._window import Window
-from ._work_queue import put
 
 
 class Upcoming(eqx.Module):

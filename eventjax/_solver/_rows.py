@@ -12,7 +12,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ._work_queue import put
+from ._tiles import put
 
 
 class Rows(eqx.Module):

@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float, Int
 from .._neuron._lif_crossing import first_crossing
 from .._neuron._lif_flow import Flow, propagate, Steps, Taus, upper_bound
 from ._record import Record, SpikeRecord
+from ._tiles import compute_once, rounds, work_off
 from ._window import advance, Free, Neurons, Tracks, wide, Window, window_steps
-from ._work_queue import compute_once, rounds, work_off
 
 
 class Drop(eqx.Module):

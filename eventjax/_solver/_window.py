@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._neuron._lif_flow import Flow, propagate, psp_peak, Steps, Taus, upper_bound
-from ._work_queue import compute_once
+from ._tiles import compute_once
 
 
 UNROLL = 4  # segments that are worked on in one step where all states are kept

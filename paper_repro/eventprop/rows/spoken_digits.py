@@ -5,9 +5,10 @@ whether its orderings hold.
 Each of six speakers is left out once, for each of five settings. Differences are paired by
 speaker. The last group is the official split, of all speakers, with a delay line.
 
-A recording has a third of the paper's time and a training a fifth of the paper's steps or
-fewer, so what has to be learnt starts closer to where it is going: weights of both signs,
-an eighth of the channels, which a linear classifier does not miss, and a steeper softmax.
+A recording has a third of the paper's time, and a training a few hundred steps instead of
+some 25,000, so what has to be learnt starts closer to where it is going: weights of both
+signs, an eighth of the channels, which a linear classifier does not miss, and a steeper
+softmax.
 
     python -m paper_repro run eventprop/spoken_digits --data-dir DATA
     python -m paper_repro run eventprop/spoken_digits/exp_rec_shift/speaker3
