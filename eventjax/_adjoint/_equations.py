@@ -21,7 +21,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._neuron._lif_flow import Taus
-from .._solver._lists import AbstractLists, is_recurrent, neurons_of, tile_size
+from .._solver._lists import (
+    AbstractLists,
+    is_recurrent,
+    is_small,
+    neurons_of,
+    tile_size,
+)
 from .._solver._problem import LayerProblem
 from .._solver._record import Log, Trace
 from .._solver._returns import join, num_upcoming, Returns, Upcoming
@@ -181,7 +187,7 @@ def _no_jumps(
 ) -> AbstractJumps:
     """In small layers, and in short windows, neurons spike often enough for one way."""
     end = adjoint.v, adjoint.i, window, given.neurons.taus
-    if adjoint.v.size <= tile_size(given.problem) or window.ends.shape[0] <= SHORT:
+    if is_small(given.problem) or window.ends.shape[0] <= SHORT:
         return AtStarts.none(*end)
     return AtArrivals.none(*end, reads_v)
 

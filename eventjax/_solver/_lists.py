@@ -22,11 +22,17 @@ def neurons_of(problem: LayerProblem) -> Neurons:
     )
 
 
+def is_small(problem: LayerProblem) -> bool:
+    """Whether a layer is so small, as output layers are, that all its neurons are solved
+    together. Of more of them only few spike at a time."""
+    pairs, num = problem.v.size, problem.v.shape[1]
+    return pairs <= (512 if num <= 16 else 128)
+
+
 def window_size(problem: LayerProblem, length: int) -> int:
     """Arrivals per window: all of them, `length` at most, where they are few; else 16, or
     32 in a small layer, where the number of steps counts more than what is done in each."""
-    size = 16 if problem.v.size > 1024 else 32
-    return min(length + 1, size)
+    return min(length + 1, 32 if is_small(problem) else 16)
 
 
 def all_rows(problem: LayerProblem) -> Float[Array, "more neurons"]:
@@ -39,11 +45,11 @@ def all_rows(problem: LayerProblem) -> Float[Array, "more neurons"]:
 
 
 def tile_size(problem: LayerProblem) -> int:
-    """Neurons that are solved together: all where they are few, else few of them."""
+    """Neurons that are solved together: all in a small layer, else few of them."""
     pairs = problem.v.size
-    if pairs <= 512:
+    if is_small(problem):
         return -(-pairs // 32) * 32
-    return max(352, min(2048, pairs // 24))
+    return max(min(352, pairs // 2), min(2048, pairs // 24))
 
 
 def is_recurrent(problem: LayerProblem) -> bool:

@@ -222,7 +222,8 @@ class Tracks(eqx.Module):
         return cls(window, flat, neurons, rows, table, num)
 
     def free(self, pair: Int[Array, " tile"]) -> Free:
-        """Through the whole window; `pair` counts through [batch, neurons]."""
+        """Through the whole window; `pair` counts through [batch, neurons]. If it is as
+        many, it is all of them in order."""
         neurons, sample = self.neurons.at(pair, self.num), pair // self.num
         state = jax.tree.map(lambda x: _pick(x, pair), self.start)
         times, steps = self._steps(pair, neurons.taus, state.v_by_mem is not None)
@@ -244,7 +245,7 @@ class Tracks(eqx.Module):
         """When the segments start and end, and what they do."""
         size = self.window.ends.shape[0]
         if self.table is not None:
-            columns = _pick(self.table, pair // self.num).T
+            columns = self._columns(pair)
             times, rest = columns[: size + 1], columns[size + 1 :]
             parts = rest.reshape(-1, size, pair.shape[0])
             return times, Steps(*parts)
@@ -253,8 +254,22 @@ class Tracks(eqx.Module):
         times = _pick(flat, pair // (self.num // lanes)).T
         return times, Steps.of(jnp.diff(times, axis=0), wide(taus), by_tau)
 
+    def _columns(self, pair: Array) -> Float[Array, "columns tile"]:
+        """What the table has on the samples of neurons."""
+        assert self.table is not None
+        if not self._is_everyone(pair):
+            return _pick(self.table, pair // self.num).T
+        shape = *self.table.T.shape, self.num
+        return jnp.broadcast_to(self.table.T[:, :, None], shape).reshape(-1, pair.size)
+
+    def _is_everyone(self, pair: Array) -> bool:
+        return pair.shape == self.start.v.shape
+
     def _currents(self, pair: Array, sample: Array) -> Float[Array, "arrivals tile"]:
         window = self.window
+        if self._is_everyone(pair):
+            received = window.received(self.rows)
+            return received.reshape(received.shape[0], -1)
         if self.rows is None:
             flat = window.currents.reshape(window.ends.shape[0], -1)
             return flat.at[:, pair].get(mode="promise_in_bounds")
