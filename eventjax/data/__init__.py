@@ -22,4 +22,10 @@ from ._event_set import EventSet as EventSet
 from ._example_shd import write_example_shd as write_example_shd
 from ._load import builder as builder, load as load
 from ._load_events import load_events as load_events
+from ._picture_augment import (
+    Cutout as Cutout,
+    FlipLeftRight as FlipLeftRight,
+    PictureAugmentation as PictureAugmentation,
+    RandomCrop as RandomCrop,
+)
 from ._yin_yang import yin_yang as yin_yang
