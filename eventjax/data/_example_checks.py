@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def check_positive_numbers(**values: float) -> None:
+def check_positive_numbers(**values: float | int) -> None:
     """**Raises:** `ValueError` that names the first that is not positive."""
     for name, value in values.items():
         if not value > 0:

@@ -5,6 +5,7 @@ import lzma
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ._idx import read_checked
 
@@ -51,7 +52,8 @@ def write_made_up(path: Path, kind: str, files: dict[str, bytes]) -> None:
     `"xz"`."""
     note = b"Made up by eventjax, to try things out. Nothing in here is real.\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file, tarfile.open(fileobj=file, mode=f"w:{kind}") as tar:
+    mode: Any = f"w:{kind}"
+    with path.open("xb") as file, tarfile.open(fileobj=file, mode=mode) as tar:
         for name, content in {MADE_UP: note, **files}.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
