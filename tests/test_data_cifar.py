@@ -8,6 +8,7 @@ import os
 import sys
 import tarfile
 import tempfile
+import types
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,11 @@ def write(root, base, content):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content)
 
-    class Small(base, skip_registration=True):
-        SHA256 = {name: hashlib.sha256(content).hexdigest()}
-
-    return Small
+    checksums = {name: hashlib.sha256(content).hexdigest()}
+    options = {"skip_registration": True}
+    return types.new_class(
+        "Small", (base,), options, lambda x: x.update(SHA256=checksums)
+    )
 
 
 def prepared(tmp_path, base, content):
@@ -387,8 +389,9 @@ def test_absent_archive(tmp_path, base):
 def test_interruption_leaves_nothing_behind(tmp_path, error):
     small = write(tmp_path / "raw", EventjaxCifar10Jpeg, archive("xz", jpeg_files()))
 
-    class Interrupted(small, skip_registration=True):
+    class Interrupted(EventjaxCifar10Jpeg, skip_registration=True):
         name = small.name
+        SHA256 = small.SHA256
 
         def _generate_examples(self, images, labels):
             yield from list(super()._generate_examples(images, labels))[:3]

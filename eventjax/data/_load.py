@@ -55,7 +55,7 @@ def load(
         int64 `(n,)` in 0 to 19. Splits: train 50000, test 10000.
 
     The first call prepares the set in `prepared_dir`, which takes some seconds for
-    MNIST and about a minute for the others; later ones read what is there. Examples keep
+    MNIST and about half a minute for CIFAR; later ones read what is there. Examples keep
     their original order, except those of `"cifar10_jpeg"`. Where classes have names, these
     are in `builder(name).info.metadata["label_names"]`.
 
