@@ -27,7 +27,8 @@ class Pictures:
     flip: bool = False
     cutout: int = 0  # pixels, the side of a square
     # Network: sizes of convolutions of 3 by 3 with "pool" in between, then dense layers
-    plan: tuple[int | Literal["pool"], ...] = (32, "pool", 64, "pool", 128, "pool")
+    plan: tuple[int | Literal["pool"], ...] = (32, 64, 128)
+    stride: int = 2  # of the convolutions
     hidden: tuple[int, ...] = ()
     gain: float = 1.0  # of the initial weights, times Kaiming's for rectifiers
     # First spikes

@@ -91,8 +91,12 @@ def _steps(config: Pictures, shape: Shape, classes: int, key: jax.Array) -> list
             continue
         std = config.gain * (2 / (9 * channels)) ** 0.5
         key_k = jr.fold_in(key, k)
-        steps.append(ej.Conv2d(channels, size, 3, padding=1, std=std, key=key_k))
+        conv = ej.Conv2d(
+            channels, size, 3, stride=config.stride, padding=1, std=std, key=key_k
+        )
+        steps.append(conv)
         channels = size
+        height, width = ((n - 1) // config.stride + 1 for n in (height, width))
     size = math.prod((channels, height, width))
     for k, following in enumerate((*config.hidden, classes), len(config.plan)):
         std = config.gain * (2 / size) ** 0.5

@@ -110,11 +110,10 @@ def load(config: Pictures, where: Where) -> dict[str, Source]:
     held, size = config.validation_size, config.train_size
     # Without a size all but those for validation
     until = f"-{held}" if size is None else str(size)
-    test = "" if config.test_size is None else str(config.test_size)
     splits = {
         "train": f"train[:{until}]",
         "validation": f"train[-{held}:]",
-        "test": f"test[:{test}]",
+        "test": "test" if config.test_size is None else f"test[:{config.test_size}]",
     }
     if config.dataset in _CAMERAS:
         return _events(splits, config, where)
