@@ -22,7 +22,8 @@ def make_loss(config: Pictures):
         logits, sol = respond(model, batch, config)
         label = batch["label"]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-        return losses, sol, {"accuracy": jnp.argmax(logits, axis=-1) == label}
+        predicted = jnp.argmax(logits, axis=-1).astype(label.dtype)
+        return losses, sol, {"accuracy": predicted == label}
 
     return loss_fn
 
