@@ -102,14 +102,15 @@ def _search(
     ends = jnp.full_like(times[:, :1], jnp.inf)
     next_times = jnp.concatenate([sorted_times[:, 1:], ends], axis=-1)
 
-    def step(line: _Line, now):
-        place, source, t, t_next = now
+    def step(place, line: _Line) -> _Line:
+        t, t_next = sorted_times[:, place], next_times[:, place]
         there, final = t < jnp.inf, ~(t_next < jnp.inf)
-        slope = line.slope + jnp.where(there[:, None], weight[source], 0.0)
+        more = jnp.where(there[:, None], weight[order[:, place]], 0.0)
+        slope, gap = line.slope + more, threshold - line.v
         length = jnp.where(final, 0.0, t_next - jnp.where(there, t, 0.0))
-        rise, gap = slope * length[:, None], threshold - line.v
+        rise = slope * length[:, None]
         # After the last input a line goes on for ever.
-        reaches = jnp.where(final[:, None], True, rise >= gap) & (slope > 0)
+        reaches = (final[:, None] | (rise >= gap)) & (slope > 0)
         new = there[:, None] & reaches & (line.last < 0)
         wait = gap / jnp.where(new, slope, 1.0)
         return _Line(
@@ -118,13 +119,12 @@ def _search(
             jnp.where(new, t[:, None] + wait, line.time),
             jnp.where(new, slope, line.slope_found),
             jnp.where(new, place, line.last),
-        ), None
+        )
 
     zeros = jnp.zeros((times.shape[0], weight.shape[1]), times.dtype)
     none = jnp.full(zeros.shape, -1, jnp.int32)
-    places = jnp.arange(times.shape[1], dtype=jnp.int32)
-    xs = places, order.T, sorted_times.T, next_times.T
-    line, _ = lax.scan(step, _Line(zeros, zeros, zeros, zeros, none), xs)
+    most = jnp.max(jnp.sum(fired, axis=-1, dtype=jnp.int32), initial=0)
+    line = lax.fori_loop(0, most, step, _Line(zeros, zeros, zeros, zeros, none))
     # So late that its float type has no number for it: never.
     late = ~(line.time < jnp.inf)
     last = jnp.where(late, -1, line.last)
@@ -133,14 +133,25 @@ def _search(
     return _Found(jnp.where(late, 0.0, line.time), slope, last, place)
 
 
-# What has all three axes is cheap to make again, and large to keep.
-@jax.checkpoint
-def _refine(times, weight, found: _Found, threshold) -> Float[Array, "batch out"]:
+def _refine(
+    times: Float[Array, "batch in"],
+    weight: Float[Array, "in out"],
+    found: _Found,
+    threshold: float,
+) -> Float[Array, "batch out"]:
     """The same spike times, by one step of Newton's method from where they were found:
     its derivatives are those of the closed formula."""
-    causal = found.place[:, :, None] <= found.last[:, None, :]
-    ago = found.time[:, None, :] - times[:, :, None]
-    v = jnp.sum(jnp.where(causal, weight[None] * ago, 0.0), axis=1)
-    spikes = found.last >= 0
-    time = found.time + (threshold - v) / jnp.where(spikes, found.slope, 1.0)
-    return jnp.where(spikes, time, jnp.inf)
+
+    # Sample by sample, and made again for the backward pass: what has the axes of inputs
+    # and neurons stays in the cache, and never has that of samples, too.
+    @jax.checkpoint
+    def one(given):
+        times, found = given
+        causal = found.place[:, None] <= found.last[None, :]
+        ago = found.time[None, :] - times[:, None]
+        v = jnp.sum(jnp.where(causal, weight * ago, 0.0), axis=0)
+        spikes = found.last >= 0
+        time = found.time + (threshold - v) / jnp.where(spikes, found.slope, 1.0)
+        return jnp.where(spikes, time, jnp.inf)
+
+    return lax.map(one, (times, found))
