@@ -66,16 +66,17 @@ def grid_network(
     start, end = config.fall
     threshold = ej.ThresholdFall(start, end, duration=float(config.steps))
     layers: list[ej.Layer] = []
+    size: tuple[int, ...] = shape
     before: list[ej.AbstractLinearMap] = []
     for step in _steps(config, shape, classes, key):
         if step == "pool":
             before.append(ej.AveragePool2d(2))
             continue
         linear_map = ej.Chain([*before, step]) if before else step
-        connection = ej.ImageConnection(linear_map, shape)
+        connection = ej.ImageConnection(linear_map, size)
         neuron = ej.AdaptiveLIF(connection.out_size, threshold, tau_mem=config.tau_mem)
         layers.append(ej.Layer(connection, neuron))
-        before, shape = [], connection.out_shape
+        before, size = [], connection.out_shape
     readout = layers.pop().connection
     return OnGrid(ej.Network(layers), readout)
 

@@ -1,7 +1,7 @@
 """Pictures, still or from an event camera, as training and evaluation take them."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ class Events:
 Source = Still | Events
 
 
-def load(config: Pictures, where: Where) -> dict[str, Source]:
+def load(config: Pictures, where: Where) -> Mapping[str, Source]:
     """Training, validation and test pictures. Validation pictures are the last of the
     training set.
 
@@ -131,7 +131,9 @@ def _still(split: str, config: Pictures, where: Where) -> Source:
     return Still({"image": image, "label": data["label"].astype(np.int32)})
 
 
-def _events(splits: dict[str, str], config: Pictures, where: Where):
+def _events(
+    splits: dict[str, str], config: Pictures, where: Where
+) -> Mapping[str, Source]:
     places = dict(data_dir=where.data_dir, prepared_dir=where.prepared_dir)
     parts = {
         name: ej.data.load_events(config.dataset, split, **places).crop(config.t1)

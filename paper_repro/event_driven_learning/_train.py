@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools as ft
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -54,7 +55,7 @@ def train(config: Pictures, where: Where) -> Record:
 def _fit(
     model: Any,
     config: Pictures,
-    parts: dict[str, Source],
+    parts: Mapping[str, Source],
     where: Where,
     key: jax.Array,
     log: ej.train.MetricsLog | None,

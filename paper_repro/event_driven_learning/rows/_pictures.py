@@ -75,7 +75,7 @@ def _costs(records: Mapping[str, Mapping[str, Record]]) -> list[str]:
     """Of the first seed: activity and operations of all layers together."""
     rows = []
     for group, runs in records.items():
-        layers = runs.get("seed0", {}).get("activity")
+        layers = runs["seed0"]["activity"] if "seed0" in runs else []
         if layers:
             total = lambda name: sum(layer.get(name, 0.0) for layer in layers)
             hidden = [x for x in layers if "spikes" in x]

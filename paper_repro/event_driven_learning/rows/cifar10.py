@@ -34,7 +34,13 @@ FULL = {
 # For a GPU: hours of CPU time an epoch.
 DEEP = {
     f"{group}_vgg11": dataclasses.replace(
-        config, train_size=None, plan=VGG11, stride=1, hidden=(4096, 4096), epochs=100, cutout=16
+        config,
+        train_size=None,
+        plan=VGG11,
+        stride=1,
+        hidden=(4096, 4096),
+        epochs=100,
+        cutout=16,
     )
     for group, config in SUBSET.items()
 }
