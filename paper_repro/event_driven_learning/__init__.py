@@ -2,8 +2,8 @@
 
 from .rows import (
     cifar10,
-    cifar100,
     cifar10_dvs,
+    cifar100,
     energy,
     gradient_reversal,
     mnist,
