@@ -37,7 +37,7 @@ class Pictures:
     bound: float | None = 11.0  # on derivatives of single spikes, of the ICCV code
     warm_start: int = 0  # epochs of the clipped ReLU network that come first
     # Time grid
-    steps: int = 4  # with a still picture as a current in each
+    steps: int = 3  # with a still picture as a current in each
     tau_mem: float = 2.0  # steps
     fall: tuple[float, float] = (1.0, 0.5)  # of the threshold, from first to last step
     width: float = 1.0  # of the surrogate gradient

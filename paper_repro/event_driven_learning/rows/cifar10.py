@@ -19,13 +19,14 @@ from ._pictures import details, draw, smoke_jobs
 
 
 BASE = Pictures(
-    dataset="cifar10_jpeg", train_size=10000, epochs=12, crop=4, flip=True, cutout=8
+    dataset="cifar10_jpeg", train_size=10000, epochs=15, crop=4, flip=True, cutout=8
 )
+ON_GRID = dataclasses.replace(BASE, rule="mpd_ed", gain=1.5, learning_rate=3e-3)
 SUBSET = {
     "std_ed": BASE,
     "clipped_relu": dataclasses.replace(BASE, rule="clipped_relu"),
-    "mpd_ed": dataclasses.replace(BASE, rule="mpd_ed"),
-    "surrogate": dataclasses.replace(BASE, rule="surrogate"),
+    "mpd_ed": ON_GRID,
+    "surrogate": dataclasses.replace(ON_GRID, rule="surrogate"),
 }
 FULL = {
     f"{group}_full": dataclasses.replace(config, train_size=None, epochs=6)

@@ -17,13 +17,18 @@ from .._train import train
 from ._pictures import details, draw, smoke_jobs
 
 
-BASE = Pictures(dataset="mnist", epochs=6, crop=2)
-SETTINGS = {
+BASE = Pictures(dataset="mnist", epochs=10, crop=1)
+FIRST_SPIKES = {
     "std_ed": BASE,
     "clipped_relu": dataclasses.replace(BASE, rule="clipped_relu"),
     "fixed_threshold": dataclasses.replace(BASE, rule="fixed_threshold"),
-    "mpd_ed": dataclasses.replace(BASE, rule="mpd_ed"),
-    "surrogate": dataclasses.replace(BASE, rule="surrogate"),
+}
+ON_GRID = dataclasses.replace(
+    BASE, rule="mpd_ed", gain=1.5, epochs=6, learning_rate=3e-3
+)
+SETTINGS = FIRST_SPIKES | {
+    "mpd_ed": ON_GRID,
+    "surrogate": dataclasses.replace(ON_GRID, rule="surrogate"),
 }
 
 
