@@ -146,8 +146,8 @@ def _trained(records: Mapping[str, list[Record]]) -> list[str]:
         "MNIST after training: accuracy on the test set (mean ± standard deviation, number "
         "of seeds), steps that were not applied because a gradient was not finite, and, in "
         "per cent, which neurons of the first and of the last hidden layer fire on the "
-        "first 500 test pictures; with the largest of all hidden layers' 99th percentiles of "
-        "1 / denominator, in ms:",
+        "first 500 test pictures; with the largest of all hidden layers' 99th percentiles "
+        "of 1 / denominator, in ms:",
         "",
         "| threshold | hidden layers | test accuracy % | steps skipped % | fire in the "
         "first | in the last | 1 / denominator |",
