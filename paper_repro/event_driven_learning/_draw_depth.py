@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ._depth import IN_WORDS, THRESHOLDS
 
@@ -17,7 +18,8 @@ _FRESH = "16_layers_untrained"
 
 
 def draw(folder: Path) -> None:
-    """Firing and gradients by layer before training, and accuracy by depth after it."""
+    """Firing and gradients by layer before training, and accuracy by depth after it, with
+    bars from the worst to the best seed."""
     figure = Figure(figsize=(11.0, 3.4), dpi=150, layout="constrained")
     fires, gains, accuracy = figure.subplots(1, 3)
     fresh = [_read(path) for path in sorted((folder / _FRESH).glob("*.json"))]
@@ -37,9 +39,15 @@ def draw(folder: Path) -> None:
             highs = [np.max(trained[k]) - np.mean(trained[k]) for k in depths]
             accuracy.errorbar(depths, means, [lows, highs], capsize=3, **style)
     gains.set_yscale("log")
-    _clean(fires, "layer", "neurons that fire (%)", "before training")
+    gains.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    gains.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    gains.yaxis.set_minor_formatter(NullFormatter())
+    _clean(fires, "layer", "neurons that fire (%)", "before training, 16 layers")
     _clean(gains, "layer", "99th percentile (ms)", "1 / denominator of gradients")
     _clean(accuracy, "hidden layers", "test accuracy (%)", "MNIST, after training")
+    accuracy.set_xticks(
+        sorted({x for name in THRESHOLDS for x in _accuracies(folder, name)})
+    )
     for axes in (fires, accuracy):
         axes.set_ylim(0, 103)
     handles, labels = fires.get_legend_handles_labels()

@@ -52,7 +52,9 @@ class _Fine(eqx.Module):
 
 
 def _encoded(batch: dict[str, Any]) -> ej.FirstSpikes:
-    return ej.encoders.first_spikes(batch["pixels"], WINDOW)
+    # Of the float type that the weights have.
+    pixels = jnp.asarray(batch["pixels"], jax.dtypes.canonicalize_dtype(float))
+    return ej.encoders.first_spikes(pixels, WINDOW)
 
 
 def _windows_loss(threshold: str, stack: Stack, batch, key: Any):
