@@ -44,7 +44,7 @@ def train(config: Speech, where: Where) -> Record:
     **Raises:** `FileNotFoundError` if the data are not there; `ValueError` for settings
     that do not fit each other.
     """
-    parts, places = _load(config, where)
+    parts, places = load(config, where)
     batches = _batches(parts["train"], config, places)
     validation = parts.get("validation")
     init_key, train_key = jr.split(jr.key(config.seed))
@@ -87,7 +87,7 @@ def train(config: Speech, where: Where) -> Record:
     return record | {"metrics": metrics, "label_names": names}
 
 
-def _load(config: Speech, where: Where) -> tuple[dict[str, ej.data.EventSet], int]:
+def load(config: Speech, where: Where) -> tuple[dict[str, ej.data.EventSet], int]:
     """Training and test data, and validation data if the run looks at some; and how many
     places all of them need for an example without augmentation.
 
@@ -100,7 +100,7 @@ def _load(config: Speech, where: Where) -> tuple[dict[str, ej.data.EventSet], in
             "tested on would choose the epoch."
         )
 
-    def load(split: str) -> ej.data.EventSet:
+    def part(split: str) -> ej.data.EventSet:
         events = ej.data.load_events(
             config.dataset,
             split,
@@ -110,16 +110,16 @@ def _load(config: Speech, where: Where) -> tuple[dict[str, ej.data.EventSet], in
         events = _every_channel(events, config.every_channel)
         return events if config.dt_bin is None else events.binned(config.dt_bin)
 
-    events = load("train")
+    events = part("train")
     if config.held_out is not None:
         rest, held_out = events.leave_one_out(config.held_out)
         parts = {"train": rest, "validation": held_out, "test": held_out}
         # The same whoever is held out.
         return parts, _round_up(int(events.counts.max()))
-    parts = {"train": events, "test": load("test")}
+    parts = {"train": events, "test": part("test")}
     if config.select == "validation":
-        parts["validation"] = load("validation")
-    return parts, _round_up(max(int(part.counts.max()) for part in parts.values()))
+        parts["validation"] = part("validation")
+    return parts, _round_up(max(int(x.counts.max()) for x in parts.values()))
 
 
 def _every_channel(events: ej.data.EventSet, step: int) -> ej.data.EventSet:
