@@ -1,10 +1,13 @@
 """What a run is given: spikes at exact times, or frames on the grid of `Clocked`."""
 
+import functools as ft
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, PyTree
 
 from ._checks import Fault, spike_faults
 from ._network import Network
@@ -22,8 +25,11 @@ def flatten(given: Spikes | Frames, dtype: Any) -> Spikes | Frames:
     return Spikes(times.astype(dtype), sources.astype(jnp.int32))
 
 
-def float_type(given: Spikes | Frames) -> Any:
-    return given.counts.dtype if isinstance(given, Frames) else given.times.dtype
+def float_type(*trees: PyTree) -> Any:
+    """The widest float type of all arrays, also where JAX promotes none by itself."""
+    dtypes = [x.dtype for x in jax.tree.leaves(trees) if eqx.is_inexact_array(x)]
+    with jax.numpy_dtype_promotion("standard"):
+        return ft.reduce(jnp.promote_types, dtypes)
 
 
 def given_faults(given: Spikes | Frames, network: Network, t0: Array) -> list[Fault]:

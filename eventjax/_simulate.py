@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +77,7 @@ def simulate(
     range. Inside `jit` the same, and a full buffer anywhere, is a `RuntimeError` if
     `throw`, and in `result` if not.
     """
-    batch_shape, dtype = spikes.batch_shape, _float_type(network, spikes)
+    batch_shape, dtype = spikes.batch_shape, float_type(network, spikes)
     batch = int(np.prod(batch_shape, dtype=int))
     grid = solver.grid(t0, t1) if isinstance(solver, Clocked) else None
     if isinstance(spikes, Frames):
@@ -142,14 +141,6 @@ def simulate(
         detail = f"spikes in each layer that spikes (their capacities are {room})"
         throw_if_bad(code, detail, *counts)
     return _unbatch(sol, batch_shape)
-
-
-def _float_type(network: Network, spikes: Spikes | Frames) -> Any:
-    """The widest float type of the input and of the network's arrays."""
-    dtype = float_type(spikes)
-    for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array)):
-        dtype = jnp.promote_types(dtype, leaf.dtype)
-    return dtype
 
 
 def _batched(name: str, value: Any, size: int, batch_shape, dtype) -> Array:
