@@ -18,6 +18,7 @@ from ._adjoint import (
     AbstractMaskedBackward as AbstractMaskedBackward,
     AbstractRampAdjoint as AbstractRampAdjoint,
     count_operations as count_operations,
+    count_pairs as count_pairs,
     Direct as Direct,
     Eventprop as Eventprop,
     MPDED as MPDED,

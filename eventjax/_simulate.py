@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +15,10 @@ from ._checks import (
     known,
     network_faults,
     raise_known,
-    spike_faults,
     throw_if_bad,
     worst,
 )
+from ._given import check_frames, flatten, float_type, given_faults, without
 from ._layer_problem import initial_layer_state
 from ._network import Network
 from ._neuron import LeakyIntegrator
@@ -33,7 +32,7 @@ from .weightings import AbstractWeighting, Trial
 
 def simulate(
     network: Network,
-    spikes: Spikes,
+    spikes: Spikes | Frames,
     t1: ArrayLike,
     *,
     t0: ArrayLike = 0.0,
@@ -51,7 +50,9 @@ def simulate(
 
     - `network`: WHAT is simulated.
     - `spikes`: the input, with or without batch axes, which are handled in one go. Times
-        from `t0` on, in ms; spikes after `t1` stay in flight in the final state.
+        from `t0` on, in ms; spikes after `t1` stay in flight in the final state. Under
+        `Clocked` also `Frames` of the same steps, of any finite values, which count as
+        arriving in their step; gradients reach them.
     - `t1`, `t0`: end and start in ms. Gradients do not reach them. Under `Clocked` Python
         numbers, a whole number of steps apart.
     - `state`: where to start, one `LayerState` for each layer, as `Solution.final_state`
@@ -76,26 +77,22 @@ def simulate(
     range. Inside `jit` the same, and a full buffer anywhere, is a `RuntimeError` if
     `throw`, and in `result` if not.
     """
-    batch_shape, dtype = spikes.batch_shape, _float_type(network, spikes)
+    batch_shape, dtype = spikes.batch_shape, float_type(network, spikes)
     batch = int(np.prod(batch_shape, dtype=int))
     grid = solver.grid(t0, t1) if isinstance(solver, Clocked) else None
+    if isinstance(spikes, Frames):
+        check_frames(spikes, network, grid)
     t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
-    spikes = jax.tree.map(lambda x: x.reshape(batch, x.shape[-1]), spikes)
-    spikes = Spikes(spikes.times.astype(dtype), spikes.sources.astype(jnp.int32))
+    given = flatten(spikes, dtype)
     faults = [
-        *spike_faults(spikes, network.layers[0].connection.in_size, t0),
+        *given_faults(given, network, t0),
         *network_faults(network),
         *duration_faults(network, t0, t1),
     ]
     if throw:
         raise_known(faults)
     code = worst(jnp.zeros(batch, jnp.int32), faults)
-    # A compiled program goes on with a bad sample; it must come to an end.
-    ok = code == 0
-    spikes = Spikes(
-        jnp.where(ok[:, None], spikes.times, jnp.inf),
-        jnp.where(ok[:, None], spikes.sources, 0),
-    )
+    given = without(given, code != 0)
 
     states = _states(network, state, batch_shape, dtype)
     drives = _drives(network, drive, batch_shape, dtype)
@@ -103,8 +100,8 @@ def simulate(
     integral = None
     if integrate is not None:
         _check_integrate(integrate, network)
-        integral = Integral(integrate, Trial(t0, t1, spikes))
-    out, runs = spikes, []
+        integral = Integral(integrate, Trial(t0, t1, given))
+    out, runs = given, []
     for k, layer in enumerate(network.layers):
         run = run_layer(
             layer,
@@ -144,14 +141,6 @@ def simulate(
         detail = f"spikes in each layer that spikes (their capacities are {room})"
         throw_if_bad(code, detail, *counts)
     return _unbatch(sol, batch_shape)
-
-
-def _float_type(network: Network, spikes: Spikes) -> Any:
-    """The widest float type of the input and of the network's arrays."""
-    dtype = spikes.times.dtype
-    for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array)):
-        dtype = jnp.promote_types(dtype, leaf.dtype)
-    return dtype
 
 
 def _batched(name: str, value: Any, size: int, batch_shape, dtype) -> Array:

@@ -1,7 +1,5 @@
 """The front door for networks whose neurons spike at most once."""
 
-import functools as ft
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,6 +11,7 @@ from ._adjoint import AbstractAdjoint, AbstractRampAdjoint, STDED
 from ._checks import known
 from ._connection import EarliestPool2d
 from ._first_spike_network import FirstSpikeNetwork, PotentialReadout
+from ._given import float_type
 from ._solver._ramp import RampProblem
 from ._spikes import FirstSpikes
 
@@ -90,7 +89,7 @@ def simulate_first_spikes(
             "`STDED()`, or `Direct()` for plain automatic differentiation."
         )
     _check_input(spikes, network.window)
-    dtype = _float_type(network, spikes)
+    dtype = float_type(network, spikes)
     cast = lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x
     network, spikes = jax.tree.map(cast, (network, spikes))
     done: list[FirstSpikes] = []
@@ -108,13 +107,6 @@ def simulate_first_spikes(
             opens = (len(done) + 1) * network.window
             done.append(FirstSpikes(opens + times, spikes.fired))
     return FirstSpikeSolution(tuple(done), potentials, network.window)
-
-
-def _float_type(network: FirstSpikeNetwork, spikes: FirstSpikes):
-    """The widest float type of the input and of the network's arrays."""
-    leaves = jax.tree.leaves((network, spikes))
-    dtypes = [x.dtype for x in leaves if eqx.is_inexact_array(x)]
-    return ft.reduce(jnp.promote_types, dtypes)
 
 
 def _check_input(spikes: FirstSpikes, window: float) -> None:

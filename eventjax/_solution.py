@@ -29,6 +29,7 @@ class RESULTS(eqxi.Enumeration):
         "`spikes.sources` holds a source that is negative or not below the number of "
         "sources that the first connection takes (its `in_size`)."
     )
+    invalid_frames = "`spikes.counts` holds a value that is NaN or infinite."
     invalid_duration = "`t1` must be finite and after `t0`."
     duration_too_long = (
         "`t1` is too long for its float type: times near it are coarser than 1e-4 of the "

@@ -174,7 +174,7 @@ class FirstSpikes(eqx.Module):
 
 
 class Frames(eqx.Module):
-    """A raster on a time grid, what a clocked run gives.
+    """A raster on a time grid, what a clocked run gives; it can be given one, too.
 
     **Arguments:**
 
@@ -186,6 +186,11 @@ class Frames(eqx.Module):
     counts: Float[Array, "*batch steps units"]
     dt: float = eqx.field(static=True)
     t0: float = eqx.field(static=True, default=0.0)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes."""
+        return self.counts.shape[:-2]
 
     @classmethod
     def from_spikes(

@@ -21,7 +21,7 @@ ROOMS = """
     surrogates masks weightings
     _solver
     _adjoint
-    _layer_arrivals _layer_problem _checks _layer_outcome
+    _layer_arrivals _layer_problem _checks _given _layer_outcome
     _clocked_currents _run_clocked _run_layer _simulate _simulate_first_spikes
     losses init encoders
     equilibrium train

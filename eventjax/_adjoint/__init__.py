@@ -16,6 +16,7 @@ from ._masked_backward import (
 from ._mpd_ed import MPDED as MPDED
 from ._operations import (
     count_operations as count_operations,
+    count_pairs as count_pairs,
     Operations as Operations,
 )
 from ._std_ed import STDED as STDED

@@ -1,8 +1,10 @@
 import equinox as eqx
 import jax.lax as lax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._linear_map import AbstractLinearMap, check_image, pair
+from ._linear_map import AbstractLinearMap, pair
+from ._patches import check_patches, tiled, together
 
 
 class AveragePool2d(AbstractLinearMap):
@@ -30,19 +32,12 @@ class AveragePool2d(AbstractLinearMap):
 
     def apply(self, x: Float[Array, "*given"]) -> Float[Array, "*made"]:
         check_patches("AveragePool2d", x.shape, self.size)
+        if self.stride == self.size:
+            sums = together(jnp.add, tiled(x, self.size))
+            return sums / (self.size[0] * self.size[1])
         flat = x.reshape(-1, *x.shape[-2:])
         sums = lax.reduce_window(
             flat, 0.0, lax.add, (1, *self.size), (1, *self.stride), "VALID"
         )
         out = sums / (self.size[0] * self.size[1])
         return out.reshape(*x.shape[:-2], *out.shape[1:])
-
-
-def check_patches(who: str, shape: tuple[int, ...], size: tuple[int, int]) -> None:
-    """A `ValueError` unless a shape is that of images that hold a patch."""
-    check_image(who, shape)
-    if shape[-2] < size[0] or shape[-1] < size[1]:
-        raise ValueError(
-            f"`{who}` has patches of {size}, larger than images of {shape[-2:]}: give a "
-            "smaller `size`, or use fewer pools."
-        )

@@ -2,8 +2,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._spikes import FirstSpikes
-from ._average_pool2d import check_patches
 from ._linear_map import pair
+from ._patches import check_patches, smallest, tiled
 
 
 class EarliestPool2d(eqx.Module):
@@ -38,7 +38,10 @@ class EarliestPool2d(eqx.Module):
         """Spikes of images `[*batch, channels, height, width]`, pooled."""
         times = jnp.where(spikes.fired, spikes.times, jnp.inf)
         check_patches("EarliestPool2d", times.shape, self.size)
-        earliest = jnp.min(_patches(times, self.size, self.stride), axis=0)
+        if self.stride == self.size:
+            earliest = smallest(tiled(times, self.size))
+        else:
+            earliest = jnp.min(_patches(times, self.size, self.stride), axis=0)
         return FirstSpikes(earliest, earliest < jnp.inf)
 
 

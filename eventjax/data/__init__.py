@@ -5,6 +5,7 @@ neither needed nor imported. What `load` and `builder` need comes with the extra
 `eventjax[data]`; everything else here needs NumPy alone.
 """
 
+from ._aedat2_file import read_aedat2 as read_aedat2
 from ._augment import (
     Augmentation as Augmentation,
     DilateTime as DilateTime,
@@ -14,12 +15,25 @@ from ._augment import (
 )
 from ._batches import Batches as Batches, padded_batches as padded_batches
 from ._blend import Blend as Blend
+from ._camera_events import CameraEvents as CameraEvents
 from ._event_batches import (
     EventBatches as EventBatches,
     padded_event_batches as padded_event_batches,
 )
 from ._event_set import EventSet as EventSet
+from ._example_cameras import (
+    write_example_cifar10_dvs as write_example_cifar10_dvs,
+    write_example_nmnist as write_example_nmnist,
+)
+from ._example_cifar import write_example_cifar as write_example_cifar
 from ._example_shd import write_example_shd as write_example_shd
 from ._load import builder as builder, load as load
 from ._load_events import load_events as load_events
+from ._nmnist_file import read_nmnist as read_nmnist
+from ._picture_augment import (
+    Cutout as Cutout,
+    FlipLeftRight as FlipLeftRight,
+    PictureAugmentation as PictureAugmentation,
+    RandomCrop as RandomCrop,
+)
 from ._yin_yang import yin_yang as yin_yang

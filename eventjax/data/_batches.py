@@ -1,9 +1,11 @@
 """Batches of arrays in memory: shuffled for training, padded for evaluation."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+
+from ._picture_augment import PictureAugmentation
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,14 +29,17 @@ class Batches:
     - `batch_size`: examples per batch, at least 1.
     - `seed`: an integer of at least 0 for a new order each epoch, or `None` for the
         arrays' own order.
+    - `augment`: for arrays by name one after the other what changes them, such as
+        `{"image": (RandomCrop(4), FlipLeftRight())}`: functions of a batch's array and
+        of a random generator, drawn anew for each batch of each epoch.
     - `drop_last`: what becomes of the examples left over when `batch_size` does not
         divide their number. `True`: they are left out of this epoch, and all batches
         have one shape, so that a jitted step compiles once. `False`: they come as a
         last, smaller batch. (For evaluation, `padded_batches` does neither.)
 
     **Raises:** `ValueError` for no arrays, arrays of different or zero length, a
-    `batch_size` below 1 or (with `drop_last`) above the number of examples, or a
-    negative `seed`.
+    `batch_size` below 1 or (with `drop_last`) above the number of examples, a negative
+    `seed`, or `augment` without a `seed` or of an array that does not exist.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -42,6 +47,9 @@ class Batches:
     _: dataclasses.KW_ONLY
     seed: int | None
     drop_last: bool
+    augment: Mapping[str, Sequence[PictureAugmentation]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def __post_init__(self):
         size = _common_length(self.arrays)
@@ -55,6 +63,15 @@ class Batches:
         if self.seed is not None and self.seed < 0:
             raise ValueError(
                 f"`seed` must be at least 0, or None not to shuffle, got {self.seed}."
+            )
+        unknown = [name for name in self.augment if name not in self.arrays]
+        if unknown:
+            raise ValueError(
+                f"`augment` names {unknown}, but there are only {list(self.arrays)}."
+            )
+        if self.augment and self.seed is None:
+            raise ValueError(
+                "`augment` draws at random, so it needs a `seed`, got None."
             )
 
     def __len__(self) -> int:
@@ -81,9 +98,23 @@ class Batches:
             np.random.default_rng([self.seed, number]).shuffle(order)
         starts = range(0, len(self) * self.batch_size, self.batch_size)
         return (
-            _take(self.arrays, order[start : start + self.batch_size])
+            self._augmented(
+                _take(self.arrays, order[start : start + self.batch_size]),
+                number,
+                start,
+            )
             for start in starts
         )
+
+    def _augmented(
+        self, batch: dict[str, np.ndarray], epoch: int, start: int
+    ) -> dict[str, np.ndarray]:
+        """Whatever order batches are asked for, each has its own random numbers."""
+        for name, changes in self.augment.items():
+            rng = np.random.default_rng([self.seed, epoch, start])
+            for change in changes:
+                batch[name] = change(batch[name], rng)
+        return batch
 
 
 def padded_batches(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._example_checks import check_absent, check_positive_numbers
 from ._folder import PathLike
 from ._load import import_builder
 
@@ -57,20 +58,16 @@ def write_example_shd(
     """
     if name not in ("shd", "ssc"):
         raise ValueError(f"`name` must be 'shd' or 'ssc', got {name!r}.")
-    for key, value in {
-        "examples_per_class": examples_per_class,
-        "speakers": speakers,
-        "events": events,
-        "duration": duration,
-    }.items():
-        if not value > 0:
-            raise ValueError(f"`{key}` must be positive, got {value}.")
+    check_positive_numbers(
+        examples_per_class=examples_per_class,
+        speakers=speakers,
+        events=events,
+        duration=duration,
+    )
     builder = import_builder(name)
     parts = [files["events"] for files in builder.FILES.values()]
     paths = [Path(folder).expanduser() / builder.SUBFOLDER / file for file in parts]
-    for path in paths:
-        if path.exists():
-            raise FileExistsError(f"`{path}` is there already, and is left as it is.")
+    check_absent(paths)
     patterns = _patterns(builder.NUM_CLASSES, duration, np.random.default_rng(seed))
     for number, path in enumerate(paths, 1):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,16 @@ from ._prepare import damaged, prepare
 # For each set, where its builder is. Builders are imported when asked for, because they
 # need tensorflow-datasets, which is an extra.
 _BUILDERS = {
+    "cifar10": ("_cifar_builder", "EventjaxCifar10"),
+    "cifar100": ("_cifar_builder", "EventjaxCifar100"),
+    "cifar10_jpeg": ("_cifar_jpeg_builder", "EventjaxCifar10Jpeg"),
     "mnist": ("_mnist_builder", "EventjaxMnist"),
     "yin_yang": ("_yin_yang_builder", "EventjaxYinYang"),
 }
 # Those whose examples are events, of unequal number: for `load_events`.
 EVENT_BUILDERS = {
+    "cifar10_dvs": ("_camera_builder", "EventjaxCifar10Dvs"),
+    "nmnist": ("_camera_builder", "EventjaxNmnist"),
     "shd": ("_shd_builder", "EventjaxShd"),
     "spoken_digits": ("_spoken_digits_builder", "EventjaxSpokenDigits"),
     "ssc": ("_shd_builder", "EventjaxSsc"),
@@ -40,9 +45,19 @@ def load(
         0 to 2. Splits: train 5000, validation 1000, test 1000.
     - `"mnist"`: `image` uint8 `(n, 28, 28)`, 0 for the background, and `label` int64
         `(n,)` in 0 to 9. Splits: train 60000, test 10000.
+    - `"cifar10_jpeg"`, CIFAR-10 (JPEG): `image` uint8 `(n, 3, 32, 32)`, red, green and
+        blue, and `label` int64 `(n,)` in 0 to 9. Splits: train 50000, test 10000. The
+        pictures went through JPEG, with loss: results on them are not results on CIFAR-10.
+        A split is in the order of the SHA-256 checksums of the names in the archive, so
+        that `"train[:10000]"` is a fixed subset in which classes are mixed by chance.
+    - `"cifar10"`: the same pictures without loss.
+    - `"cifar100"`: `image` as before, `label` int64 `(n,)` in 0 to 99 and `coarse_label`
+        int64 `(n,)` in 0 to 19. Splits: train 50000, test 10000.
 
     The first call prepares the set in `prepared_dir`, which takes some seconds for
-    MNIST; later ones read what is there. Examples keep their original order.
+    MNIST and about half a minute for CIFAR; later ones read what is there. Examples keep
+    their original order, except those of `"cifar10_jpeg"`. Where classes have names, these
+    are in `builder(name).info.metadata["label_names"]`.
 
     ```python
     train = ej.data.load("mnist", "train[:55000]", data_dir="~/data")
@@ -55,8 +70,10 @@ def load(
     - `split`: which part, as tensorflow-datasets writes it: `"train"`,
         `"train[:5000]"`, `"train[90%:]"`, `"train+test"`.
     - `data_dir`: folder of raw data, which is only read. MNIST's four files lie in its
-        subfolder `mnist`. By default the environment variable `EVENTJAX_DATA_DIR`. Not
-        needed for `"yin_yang"`, nor for a set that is prepared already.
+        subfolder `mnist`, the archives cifar10_jpeg.tar.xz, cifar-10-binary.tar.gz and
+        cifar-100-binary.tar.gz in `cifar10_jpeg`, `cifar10` and `cifar100`. By default
+        the environment variable `EVENTJAX_DATA_DIR`. Not needed for `"yin_yang"`, nor for
+        a set that is prepared already.
     - `prepared_dir`: folder of prepared sets. By default the environment variable
         `EVENTJAX_CACHE_DIR`, or else `~/.cache/eventjax`.
 
@@ -76,6 +93,8 @@ def load(
         Yin-Yang: see `eventjax.data.yin_yang` (MIT licence).
         MNIST: LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/ (the licence is
         usually stated as CC BY-SA 3.0).
+        CIFAR: Krizhevsky: Learning multiple layers of features from tiny images, 2009.
+        https://www.cs.toronto.edu/~kriz/cifar.html.
     """
     if name in EVENT_BUILDERS:
         raise ValueError(
@@ -141,9 +160,9 @@ def _import_builder(module_name: str, class_name: str) -> Any:
     except ImportError as error:
         raise ImportError(
             "Data sets need the packages tensorflow-datasets, array_record, "
-            f"importlib_resources and, some of them, h5py, but: {error}. Install them with "
-            "`pip install 'eventjax[data]'`, or use `eventjax.data.yin_yang`, which "
-            "does without."
+            f"importlib_resources and, some of them, h5py or pillow, but: {error}. Install "
+            "them with `pip install 'eventjax[data]'`, or use `eventjax.data.yin_yang`, "
+            "which does without."
         ) from error
     return getattr(module, class_name)
 

@@ -14,7 +14,13 @@ from ._prepare import damaged
 
 
 # For each set, the number of its input channels.
-_NUM_UNITS = {"shd": 700, "spoken_digits": 700, "ssc": 700}
+_NUM_UNITS = {
+    "cifar10_dvs": 2 * 128 * 128,
+    "nmnist": 2 * 34 * 34,
+    "shd": 700,
+    "spoken_digits": 700,
+    "ssc": 700,
+}
 
 # Read and decoded together: enough to be fast, few beside the whole set.
 _EXAMPLES_PER_READ = 256
@@ -37,10 +43,23 @@ def load_events(
     - `"spoken_digits"`: recordings of the Free Spoken Digit Dataset, made into spikes by
         `eventjax.encoders.InnerEar`: 10 classes, 700 units, 6 speakers. Splits: train,
         test.
+    - `"nmnist"`, N-MNIST: 10 classes, 2 x 34 x 34 units. Splits: train, test. From the
+        folders `Train` and `Test`, or Train.zip and Test.zip. See
+        `eventjax.data.read_nmnist`.
+    - `"cifar10_dvs"`, CIFAR10-DVS: 10 classes, 2 x 128 x 128 units. From the folders
+        `airplane` to `truck`, or airplane.zip to truck.zip. See
+        `eventjax.data.read_aedat2`. There is no official split. Here the tenth of each
+        class with the highest numbers in their names, rounded up, is test, all others are
+        train.
+
+    The unit of an event of a camera is `(polarity * height + y) * width + x`. Cameras have
+    no speakers: they are -1.
 
     The first call prepares the set, and writes each split that is asked for once more as
-    flat arrays; later calls map these into memory. Examples keep the order of the files.
-    The words of SHD and SSC, in the order of their labels, are in `label_names`.
+    flat arrays; later calls map these into memory. Examples keep the order of the files;
+    recordings of cameras, a file each, come in the order of the numbers in their names,
+    then by class. The words of SHD and SSC, and the names of other classes, in the order of
+    their labels, are in `label_names`.
 
     ```python
     train = ej.data.load_events("shd", data_dir="~/data")      # ~/data/shd/shd_train.h5
@@ -78,6 +97,8 @@ def load_events(
         Systematic Evaluation of Spiking Neural Networks. IEEE Transactions on Neural
         Networks and Learning Systems 33(7), 2022. https://arxiv.org/abs/1910.07407.
         Both sets: https://zenkelab.org/datasets/, CC BY 4.0.
+        N-MNIST: see `eventjax.data.read_nmnist`. CIFAR10-DVS: see
+        `eventjax.data.read_aedat2`.
     """
     if name not in EVENT_BUILDERS:
         known = ", ".join(repr(known) for known in sorted(EVENT_BUILDERS))

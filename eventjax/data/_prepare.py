@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._folder import DATA_VARIABLE
-from ._raw_files import locate, unpacked_size
+from ._raw_files import locate, unpacked_size, ZIPPED
 
 
 # Builders are typed `Any` here: their type is tensorflow-datasets', which is an extra.
@@ -99,19 +99,23 @@ def _find_raw_files(builder_class: Any, raw_root: Path | None) -> Path | None:
 def _check_origin(builder: Any, raw_root: Path | None) -> None:
     """Refuse a prepared set that is not that of the raw files at hand.
 
-    Only for sets whose files have no known checksum, and which note the size of what they
-    were made from.
+    Only for sets whose files need not have a known checksum, and which note the size of
+    what they were made from.
     """
     noted = (builder.info.metadata or {}).get("raw_sizes")
     if raw_root is None or noted is None:
         return
-    for folder in (raw_root / builder.SUBFOLDER, raw_root):
-        for name, size in noted.items():
+    for name, size in noted.items():
+        for folder in (raw_root / builder.SUBFOLDER, raw_root):
             path = locate(folder, name)
-            if path is not None and unpacked_size(path) != size:
+            if path is None or (path.suffix == ZIPPED and path.name != name):
+                # A folder and an archive of it have no size in common.
+                continue
+            if unpacked_size(path) != size:
                 raise ValueError(
                     f"The prepared set in `{builder.data_path}` was made from another "
                     f"file than `{path}`: it had {size} bytes when unpacked, this has "
                     f"{unpacked_size(path)}. Give another folder in `prepared_dir`, or "
                     "delete the prepared set if it is the wrong one."
                 )
+            break

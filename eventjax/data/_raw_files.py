@@ -1,24 +1,37 @@
-"""Raw files in a folder, where a file `x` may also be there as `x.gz`."""
+"""Raw files in a folder, where a file `x` may also be there as `x.gz`, and a folder `x` as
+`x.zip`."""
 
 from pathlib import Path
 
 
 PACKED = ".gz"
+ZIPPED = ".zip"
 
 
 def locate(folder: Path, name: str) -> Path | None:
-    """The file of this name, or else its packed form, or else `None`."""
-    for path in (folder / name, folder / f"{name}{PACKED}"):
-        if path.is_file():
+    """The file of this name, or else its packed form, or else `None`.
+
+    A name without a suffix is that of a folder, whose packed form is a zip archive.
+    """
+    path = folder / name
+    if path.suffix:
+        choices = [path, folder / f"{name}{PACKED}"]
+    else:
+        choices = [folder / f"{name}{ZIPPED}"]
+        if path.is_dir():
             return path
-    return None
+    return next((choice for choice in choices if choice.is_file()), None)
 
 
 def unpacked_size(path: Path) -> int:
     """Bytes of a file when unpacked, modulo 2**32: what gzip notes at the end of a file.
+    Of a folder, the bytes of all files in it; of a zip archive, its own.
 
     That a file was replaced by another can be seen from it without reading the file.
     """
+    if path.is_dir():
+        sizes = (x.stat().st_size for x in path.rglob("*") if x.is_file())
+        return sum(sizes) % (1 << 32)
     if path.suffix != PACKED:
         return path.stat().st_size % (1 << 32)
     with path.open("rb") as file:

@@ -9,15 +9,19 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from .._simulate_first_spikes import FirstSpikeSolution
 from .._solution import RESULTS, Solution
-from .._spikes import Frames, Spikes
-from ._capacity import layers
+from ._outcome import outcome_of
 
 
 # (model, batch, key) -> (losses [*batch], solution, metrics by name, each [*batch])
 LossFn = Callable[
     [Any, Any, PRNGKeyArray | None],
-    tuple[Float[Array, "*batch"], Solution, dict[str, Array]],
+    tuple[
+        Float[Array, "*batch"],
+        Solution | FirstSpikeSolution | None,
+        dict[str, Array],
+    ],
 ]
 
 
@@ -53,8 +57,10 @@ def make_step(
     **Arguments:**
 
     - `loss_fn`: `(model, batch, key) -> (losses, solution, metrics)`: the loss of each
-        sample, what `simulate(..., throw=False)` returned, and further values of each
-        sample by name. The mean of the losses is minimised.
+        sample, what `simulate(..., throw=False)` or `simulate_first_spikes` returned, and
+        further values of each sample by name. The mean of the losses is minimised. A model
+        without spikes, such as an artificial network to compare with, has `None` for a
+        solution.
     - `optimiser`: its state is made by `optimiser.init(eqx.filter(model, trainable))`.
         Its `update` gets the extra argument `spike_counts` if it takes one: for each layer
         the spikes of each neuron in this step, `[neurons]`, or `None`.
@@ -119,41 +125,22 @@ def _report(model, losses, sol, metrics, *, checked, is_real=None) -> Report:
             )
     real = jnp.ones(jnp.shape(losses), bool) if is_real is None else is_real
     finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(checked)]
+    went = outcome_of(sol, model, real)
     return Report(
-        result=sol.result,
-        simulated=jnp.all(sol.result == RESULTS.successful),
-        overfull=jnp.any(sol.result == RESULTS.capacity_exceeded),
+        result=went.result,
+        simulated=jnp.all(went.result == RESULTS.successful),
+        overfull=jnp.any(went.result == RESULTS.capacity_exceeded),
         finite=jnp.all(jnp.stack(finite)),
-        needed=tuple(None if n is None else jnp.max(n) for n in sol.num_spikes),
+        needed=went.needed,
         samples=jnp.sum(real),
         metrics={name: _sum(value, real) for name, value in values.items()},
-        spike_counts=tuple(
-            _spike_counts(spikes, frames, real, layer.neuron.size)
-            for spikes, frames, layer in zip(
-                sol.spikes, sol.frames, layers(model), strict=True
-            )
-        ),
+        spike_counts=went.spike_counts,
     )
 
 
 def _sum(values: Array, real: Array) -> Array:
     dtype = jax.dtypes.canonicalize_dtype(float)
     return jnp.sum(jnp.where(real, values.astype(dtype), 0.0))
-
-
-def _spike_counts(
-    spikes: Spikes | None, frames: Frames | None, real: Array, size: int
-) -> Array | None:
-    """Spikes of each neuron in all real samples together, `None` if it never spikes."""
-    if frames is not None:
-        counts = jnp.sum(frames.counts, axis=-2)
-        axes = tuple(range(counts.ndim - 1))
-        return jnp.sum(counts, axes, where=real[..., None]).astype(jnp.int32)
-    if spikes is None:
-        return None
-    counted = jnp.isfinite(spikes.times) & real[..., None]
-    zeros = jnp.zeros(size, jnp.int32)
-    return zeros.at[spikes.sources].add(counted.astype(jnp.int32))
 
 
 def _choose(good: Array, new: PyTree, old: PyTree) -> PyTree:

@@ -8,19 +8,19 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from .._spikes import Spikes
+from .._spikes import Frames, Spikes
 
 
 Number = Array | float | int
 
 
 class Trial(eqx.Module):
-    """What a weighting may depend on: the interval in ms, and the input spikes of the
-    network, `[batch, capacity]`."""
+    """What a weighting may depend on: the interval in ms, and the input of the network,
+    with a single batch axis."""
 
     t0: Float[Array, ""]
     t1: Float[Array, ""]
-    inputs: Spikes
+    inputs: Spikes | Frames
 
     @property
     def length(self) -> Float[Array, ""]:

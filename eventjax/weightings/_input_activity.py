@@ -7,6 +7,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._spikes import Frames
 from ._base import (
     AbstractKernel,
     AbstractWeighting,
@@ -30,6 +31,11 @@ class _Trace(eqx.Module):
 
     @classmethod
     def of(cls, trial: Trial, tau: Array, gain: Array) -> "_Trace":
+        if isinstance(trial.inputs, Frames):
+            raise ValueError(
+                "`InputActivity` counts input spikes by their times, and frames have none: "
+                "give the network `Spikes`, or take another weighting."
+            )
         times = trial.inputs.times.T
         there = times <= trial.t1
         ends = jnp.where(there, times, trial.t1)

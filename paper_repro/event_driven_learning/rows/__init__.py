@@ -1,0 +1,1 @@
+"""What is run, one row or family of settings a file."""

@@ -1,0 +1,69 @@
+"""CIFAR-10 as JPEG pictures, which are lossy: figures are not those of CIFAR-10 itself. A
+fixed subset of 10,000 training pictures for both rules and their twins, and the full set
+for one seed. The paper's figures are UNCONFIRMED.
+
+    python -m paper_repro run event_driven_learning/cifar10 --data-dir DATA
+    python -m paper_repro run event_driven_learning/cifar10/std_ed_full
+"""
+
+import dataclasses
+import functools as ft
+from collections.abc import Sequence
+from pathlib import Path
+
+from paper_repro._row import for_seeds, Job, Row
+
+from .._config import Pictures, VGG11
+from .._train import train
+from ._pictures import details, draw, smoke_jobs
+
+
+BASE = Pictures(
+    dataset="cifar10_jpeg", train_size=10000, epochs=15, crop=4, flip=True, cutout=8
+)
+ON_GRID = dataclasses.replace(BASE, rule="mpd_ed", gain=1.5, learning_rate=3e-3)
+SUBSET = {
+    "std_ed": BASE,
+    "clipped_relu": dataclasses.replace(BASE, rule="clipped_relu"),
+    "mpd_ed": ON_GRID,
+    "surrogate": dataclasses.replace(ON_GRID, rule="surrogate"),
+}
+FULL = {
+    f"{group}_full": dataclasses.replace(config, train_size=None, epochs=6)
+    for group, config in SUBSET.items()
+}
+# For a GPU: hours of CPU time an epoch.
+DEEP = {
+    f"{group}_vgg11": dataclasses.replace(
+        config,
+        train_size=None,
+        plan=VGG11,
+        stride=1,
+        hidden=(4096, 4096),
+        epochs=100,
+        cutout=16,
+    )
+    for group, config in SUBSET.items()
+}
+
+
+def jobs(seeds: int) -> list[Job]:
+    return [*for_seeds(SUBSET, seeds), *for_seeds(FULL, 1), *for_seeds(DEEP, 1)]
+
+
+def smoke(data: Path) -> Sequence[Job]:
+    del data  # see `_sources`
+    return smoke_jobs({name: SUBSET[name] for name in ("std_ed", "mpd_ed")})
+
+
+ROW = Row(
+    name="cifar10",
+    title="CIFAR-10 (JPEG) with both rules and their twins",
+    jobs=jobs,
+    train=train,
+    smoke=smoke,
+    seeds=3,
+    needs="the JPEG pictures of CIFAR-10 in <data>/cifar10_jpeg",
+    details=ft.partial(details, curves="cifar10"),
+    draw=ft.partial(draw, groups=tuple(SUBSET)),
+)
