@@ -156,6 +156,30 @@ def scaling() -> str:
     )
 
 
+def pictures() -> str:
+    """What a training step on pictures costs."""
+    path = MEASURED / "pictures-cpu.json"
+    record = json.loads(path.read_text())
+    beside = next(row for row in record["rows"] if row["form"] == "rectifiers")
+    rows = [
+        [
+            row["form"],
+            row["how"],
+            f"{row['forward_ms']:.1f}",
+            f"{row['grad_ms']:.1f}",
+            f"{row['grad_ms'] / beside['grad_ms']:.1f}",
+            f"{row['peak_mb']:.0f}",
+        ]
+        for row in record["rows"]
+    ]
+    machine = record["machine"]
+    return (
+        markdown(["", "how", "forward ms", "gradient ms", "times", "MB"], rows)
+        + f"\n\n[Stored](experiments/benchmark/results/{path.name}), on "
+        + f"{machine['cores']} cores of {machine['cpu']}, JAX {record['versions']['jax']}."
+    )
+
+
 TABLES = {
     "neurons": neurons,
     "speed W1": lambda: speed("W1"),
@@ -168,6 +192,7 @@ LATER = {
     "speed W2": ("W2-cpu", lambda: speed("W2", memory=True)),
     "speed W2F": ("W2F-cpu", lambda: speed("W2F", memory=True)),
     "scaling": ("scaling-W2-cpu", scaling),
+    "pictures": ("pictures-cpu", pictures),
 }
 
 
