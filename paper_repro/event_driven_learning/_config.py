@@ -35,7 +35,9 @@ class Pictures:
     window: float = 1.0
     threshold: tuple[float, float] = (1.0, 0.0)  # at the start and end of the window
     bound: float | None = 11.0  # on derivatives of single spikes, of the ICCV code
-    warm_start: int = 0  # epochs of the clipped ReLU network that come first
+    # Epochs of the clipped ReLU network that come first. After them outputs are read when
+    # their window opens, else when it closes.
+    warm_start: int = 0
     # Time grid
     steps: int = 3  # with a still picture as a current in each
     tau_mem: float = 2.0  # steps

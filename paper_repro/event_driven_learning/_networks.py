@@ -39,7 +39,10 @@ def first_spike_network(
             layers.append(ej.EarliestPool2d(2))
         else:
             layers.append(ej.FirstSpikeLayer(step, neuron))
-    readout = ej.PotentialReadout(layers.pop().connection, config.window)
+    # After a warm start read where potentials are the activations of the twin
+    readout = ej.PotentialReadout(
+        layers.pop().connection, config.window, at_end=config.warm_start == 0
+    )
     return ej.FirstSpikeNetwork([*layers, readout])
 
 

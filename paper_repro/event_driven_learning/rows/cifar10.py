@@ -19,17 +19,23 @@ from ._pictures import details, draw, smoke_jobs
 
 
 BASE = Pictures(
-    dataset="cifar10_jpeg", train_size=10000, epochs=15, crop=4, flip=True, cutout=8
+    dataset="cifar10_jpeg",
+    train_size=10000,
+    epochs=15,
+    gain=0.7,
+    crop=4,
+    flip=True,
 )
 ON_GRID = dataclasses.replace(BASE, rule="mpd_ed", gain=1.5, learning_rate=3e-3)
 SUBSET = {
-    "std_ed": BASE,
+    # As many epochs as all, after as many of its twin
+    "std_ed": dataclasses.replace(BASE, warm_start=15),
     "clipped_relu": dataclasses.replace(BASE, rule="clipped_relu"),
     "mpd_ed": ON_GRID,
     "surrogate": dataclasses.replace(ON_GRID, rule="surrogate"),
 }
 FULL = {
-    f"{group}_full": dataclasses.replace(config, train_size=None, epochs=6)
+    f"{group}_full": dataclasses.replace(config, train_size=None)
     for group, config in SUBSET.items()
 }
 # For a GPU: hours of CPU time an epoch.

@@ -28,7 +28,7 @@ def jobs(seeds: int) -> list[Job]:
 
 def smoke(data: Path) -> Sequence[Job]:
     del data  # see `_sources`
-    return smoke_jobs({"std_ed": dataclasses.replace(SETTINGS["std_ed"], warm_start=1)})
+    return smoke_jobs({"std_ed": SETTINGS["std_ed"]})
 
 
 ROW = Row(
