@@ -119,6 +119,8 @@ def markdown(paper: Paper) -> str:
         "",
         *_notes(table),
     ]
+    if paper.claims:
+        out += [paper.claims, ""]
     for row in paper.rows:
         records = stored_records(paper, row)
         if row.details is not None and records:

@@ -91,10 +91,17 @@ class Paper:
     - `name`: of the folder.
     - `title`: what the paper is called, with its reference.
     - `rows`: in the order of the report.
-    - `folder`: where `targets.toml`, `results/` and RESULTS.md are.
+    - `folder`: where `targets.toml`, `results/` and RESULTS.md are, and, if there is more
+        to be said of the paper's claims than figures, `claims.md`.
     """
 
     name: str
     title: str
     rows: tuple[Row, ...]
     folder: Path
+
+    @property
+    def claims(self) -> str:
+        """Markdown for RESULTS.md, or nothing."""
+        path = self.folder / "claims.md"
+        return path.read_text(encoding="utf-8").strip() if path.exists() else ""
