@@ -7,10 +7,11 @@ steps through time on a grid of 1 ms. It reads what the benchmark has stored.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import tables
 from paper_repro._row import Job, Record, Row, Where
 
 
@@ -70,6 +71,18 @@ def _row(rows: list[dict[str, Any]], library: str, file: str) -> dict[str, Any]:
     raise ValueError(f"{file} has no measurement of {library}: measure with --peers.")
 
 
+def details(records: Mapping[str, Mapping[str, Record]]) -> str:
+    """The tables of the benchmark, as they are in README.md."""
+    del records
+    parts = {
+        "W2, recurrence after 1 ms and after 5 ms": tables.speed("W2", memory=True),
+        "W2F, without recurrence": tables.speed("W2F", memory=True),
+        "How a gradient step of W2 grows": tables.scaling(),
+    }
+    text = "\n\n".join(f"{name}:\n\n{table}" for name, table in parts.items())
+    return text.replace("(experiments/", "(../../experiments/")
+
+
 def smoke(data: Path) -> Sequence[Job]:
     del data
     return [_job(MEASURED / "W1-cpu.json")]  # of another network, in the same form
@@ -83,4 +96,5 @@ ROW = Row(
     smoke=smoke,
     seeds=1,
     needs="W2 of the benchmark in experiments/benchmark/results",
+    details=details,
 )
