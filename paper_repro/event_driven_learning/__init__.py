@@ -1,13 +1,12 @@
 """Event-driven learning: spike times and gradients at events only, on pictures."""
 
 from .rows import (
+    cameras,
     cifar10,
-    cifar10_dvs,
     cifar100,
     energy,
     gradient_reversal,
     mnist,
-    nmnist,
     over_sparsity,
 )
 
@@ -18,8 +17,8 @@ ROWS = (
     mnist.ROW,
     cifar10.ROW,
     cifar100.ROW,
-    cifar10_dvs.ROW,
-    nmnist.ROW,
+    cameras.CIFAR10_DVS,
+    cameras.NMNIST,
     over_sparsity.ROW,
     gradient_reversal.ROW,
     energy.ROW,
