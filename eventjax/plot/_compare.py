@@ -47,9 +47,9 @@ def compare_curves(
         if test is not None:
             epoch = stored.get("selection", {}).get("epoch", epochs[-1])
             axes.plot(epoch, 100 * test, "*", color="black", ms=8, label="test")
-            title = f"{name}: {100 * test:.1f} % of the test set"
+            title = f"{name}, test {100 * test:.1f} %"
         clean(axes, "epoch", f"{metric} (%)", title)
-        axes.title.set_fontsize("small")
+        axes.title.set_fontsize("x-small")
         axes.grid(axis="y", lw=0.4, alpha=0.5)
         axes.label_outer()
     panels[0, 0].legend(frameon=False, fontsize="x-small", loc="lower right")
