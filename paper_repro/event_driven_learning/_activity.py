@@ -90,7 +90,8 @@ def _of_first_spikes(model: ej.FirstSpikeNetwork, batch, config: Pictures):
             "forward": pairs(fired, every),
             "error": pairs(learns.astype(fired.dtype), active),
             "weight": pairs(fired, active),
-            "dense_error": pairs(jnp.ones_like(fired), every) * (done > 0),
+            # The picture needs no error
+            "dense_error": pairs(jnp.full_like(fired, done > 0), every),
             "dense_weight": pairs(jnp.ones_like(fired), every),
         }
         out.append(entry)
