@@ -40,8 +40,9 @@ def respond(model: Any, batch: dict[str, jax.Array], config: Pictures):
 
 
 def _pixels(batch: dict[str, jax.Array]) -> jax.Array:
-    """Of [0, 1]."""
-    return jnp.asarray(batch["image"]).astype(jnp.float32) / 255
+    """Of [0, 1], and of the float type that weights have."""
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    return jnp.asarray(batch["image"]).astype(dtype) / 255
 
 
 def encode(batch: dict[str, jax.Array], config: Pictures) -> ej.FirstSpikes:
