@@ -9,6 +9,7 @@ with neurons on a grid (MPD-ED, and the surrogate gradient without its mask).
 """
 
 import dataclasses
+import functools as ft
 import json
 import math
 import pathlib
@@ -105,10 +106,10 @@ def forms() -> dict[str, tuple[str, Callable]]:
     """How each is described, and what makes its outputs."""
 
     def times(adjoint):
-        return lambda *x: first_spikes(*x, adjoint)
+        return ft.partial(first_spikes, adjoint=adjoint)
 
     def grid(mask):
-        return lambda *x: on_a_grid(*x, mask)
+        return ft.partial(on_a_grid, mask=mask)
 
     return {
         BESIDE: ("the same convolutions, no spikes", rectifiers),
