@@ -21,6 +21,7 @@ from paper_repro._row import Job, Record, Row, Where
 
 
 RESULTS = Path(__file__).parents[1] / "results"
+_NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10 (JPEG)"}
 RULES = ("std_ed", "mpd_ed", "surrogate")
 METRIC = "times less backward energy than the surrogate gradient"
 
@@ -136,7 +137,7 @@ def details(records: Mapping[str, Mapping[str, Record]]) -> str:
         record = runs["seed0"]
         per = record["config"]
         out += [
-            f"{group}, test pictures, at {per['addition']} pJ for an addition and "
+            f"{_NAMES[group]}, test pictures, at {per['addition']} pJ for an addition and "
             f"{per['multiplication']} pJ for a multiplication:",
             "",
             "| rule | accuracy % | events | forward, thousands | errors | weights | "
@@ -172,7 +173,7 @@ def draw(folder: Path) -> None:
             height = [record["costs"][rule][part] for rule in RULES]
             label = part.removesuffix("_nj")
             axes.bar(place + 0.4 * k - 0.2, height, 0.38, color=colour, label=label)
-        axes.set(yscale="log", title=name)
+        axes.set(yscale="log", title=_NAMES[name])
         axes.set_xticks(place, RULES)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("energy of a sample (nJ)")
