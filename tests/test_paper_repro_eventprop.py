@@ -21,6 +21,11 @@ from paper_repro._row import Where  # noqa: E402
 from paper_repro._targets import targets_of  # noqa: E402
 from paper_repro.eventprop import _speech  # noqa: E402
 from paper_repro.eventprop._config import Speech  # noqa: E402
+from paper_repro.eventprop._linear import (  # noqa: E402
+    fit as linear_fit,
+    Linear,
+    predict as linear_predict,
+)
 from paper_repro.eventprop._loss import make_loss  # noqa: E402
 from paper_repro.eventprop._network import (  # noqa: E402
     input_weight,
@@ -100,10 +105,35 @@ def test_settings_of_families():
     assert (best.tau_mem, best.tau_syn, best.lambda_reg) == (40.0, 5.0, 1e-9)
     assert losses["first_spike_ff"].weight_out == (1.2, 0.6)
     jobs = spoken_digits.jobs(1)
-    assert len(jobs) == 31
-    folds = [job for job in jobs if job.group != "official_split"]
-    assert {job.config.held_out for job in folds} == set(range(6))
-    assert all(job.config.epochs <= 20 for job in jobs)
+    assert len(jobs) == 38
+    linear = [job.config.speech for job in jobs if isinstance(job.config, Linear)]
+    networks = [job.config for job in jobs if not isinstance(job.config, Linear)]
+    for speech, count in ((linear, 1), (networks, 5)):
+        held_out = [x.held_out for x in speech if x.held_out is not None]
+        assert sorted(held_out) == sorted([*range(6)] * count)
+        assert len(speech) == len(held_out) + 1  # the official split
+    assert all(config.epochs <= 20 for config in networks)
+
+
+def test_the_linear_classifier_is_at_the_largest_posterior():
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 3
+    x = np.eye(3)[label] * 2 + rng.normal(size=(60, 3))
+    weight = linear_fit(x, label, 0.5)
+
+    def posterior(weight):
+        logits = x @ weight[:-1] + weight[-1]
+        chosen = logits[np.arange(60), label]
+        fit = np.sum(chosen - np.log(np.exp(logits).sum(axis=1)))
+        return fit - np.sum(weight[:-1] ** 2) / (2 * 0.5**2)
+
+    largest = posterior(weight)
+    for _ in range(20):
+        assert posterior(weight + 0.05 * rng.normal(size=weight.shape)) < largest
+    assert np.mean(linear_predict(x, weight) == label) > 0.8
+
+
+def test_wrong_numbers_of_seeds():
     with pytest.raises(
         ValueError, match="replicates of spoken_digits are its speakers"
     ):
