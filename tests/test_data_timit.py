@@ -446,8 +446,8 @@ WRONG_FOLDERS = {
         "SX1b.WAV` has no place in TIMIT",
     ),
     "twice": (
-        lambda root: write(root / "TRAIN/DR1/FXXA0/sx1.wav", SPHERE),
-        "SX1.WAV` and `.*sx1.wav` are the same file",
+        lambda root: write(root / "TRAIN/copy/dr1/fxxa0/sx1.wav", SPHERE),
+        "DR1/FXXA0/SX1.WAV` and `.*copy/dr1/fxxa0/sx1.wav` are the same file",
     ),
     "both": (
         lambda root: (root / "TEST/DR8/FYYA0").rename(root / "TRAIN/DR1/MDAB0"),

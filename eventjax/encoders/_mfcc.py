@@ -37,7 +37,8 @@ def mfcc(
         10 ms, is in none.
     2. **Power spectrum** by an FFT of 512 points, summed by 26 triangular filters whose
         corners are equally spaced from 0 Hz to half the sample rate on the mel scale,
-        $2595 \log_{10}(1 + f / 700)$, each at the FFT bin at or below it.
+        $2595 \log_{10}(1 + f / 700)$, each moved down to bin
+        $\lfloor 513 f / f_s \rfloor$ of the FFT.
     3. **Cepstrum**: the orthonormal cosine transform (DCT-II) of $20 \log_{10}$ of the
         energies, from which coefficients 1 to 13 are kept; coefficient 0, the loudness, is
         not. Coefficient $n$ is multiplied by $1 + 11 \sin(\pi n / 22)$, and its mean over
