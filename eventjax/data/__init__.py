@@ -27,9 +27,17 @@ from ._example_cameras import (
 )
 from ._example_cifar import write_example_cifar as write_example_cifar
 from ._example_shd import write_example_shd as write_example_shd
+from ._example_timit import write_example_timit as write_example_timit
+from ._frame_labels import frame_labels as frame_labels
 from ._load import builder as builder, load as load
 from ._load_events import load_events as load_events
+from ._load_speech import load_speech as load_speech, standardise as standardise
 from ._nmnist_file import read_nmnist as read_nmnist
+from ._phones import (
+    fold_phones as fold_phones,
+    FOLDED_PHONES as FOLDED_PHONES,
+    PHONES as PHONES,
+)
 from ._picture_augment import (
     Cutout as Cutout,
     FlipLeftRight as FlipLeftRight,

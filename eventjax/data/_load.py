@@ -26,6 +26,11 @@ EVENT_BUILDERS = {
     "spoken_digits": ("_spoken_digits_builder", "EventjaxSpokenDigits"),
     "ssc": ("_shd_builder", "EventjaxSsc"),
 }
+# Those whose examples are speech with its phones: for `load_speech`.
+SPEECH_BUILDERS = {
+    "timit": ("_timit_builder", "EventjaxTimit"),
+    "timit_sample": ("_timit_builder", "EventjaxTimitSample"),
+}
 
 # Read and decoded together: enough to be fast, few beside the whole set.
 _EXAMPLES_PER_READ = 4096
@@ -39,7 +44,7 @@ def load(
     prepared_dir: PathLike | None = None,
 ) -> dict[str, np.ndarray]:
     """A data set, or a part of one, as NumPy arrays in memory. (For sets of events, such
-    as SHD, see `eventjax.data.load_events`.)
+    as SHD, see `eventjax.data.load_events`; for TIMIT, `eventjax.data.load_speech`.)
 
     - `"yin_yang"`: `features` float64 `(n, 4)` in [0, 1] and `label` int64 `(n,)` in
         0 to 2. Splits: train 5000, validation 1000, test 1000.
@@ -101,6 +106,11 @@ def load(
             f"The examples of {name!r} are events, of unequal number, and make no arrays: "
             f"use `eventjax.data.load_events({name!r})`."
         )
+    if name in SPEECH_BUILDERS:
+        raise ValueError(
+            f"The examples of {name!r} are speech, of unequal length, and make no arrays: "
+            f"use `eventjax.data.load_speech({name!r})`."
+        )
     prepared = builder(name, data_dir=data_dir, prepared_dir=prepared_dir)
     return read_arrays(prepared, split)
 
@@ -138,15 +148,15 @@ def import_builder(name: str) -> Any:
 
     **Raises:** `ValueError` for an unknown set; `ImportError` without the extra.
     """
-    builders = {**_BUILDERS, **EVENT_BUILDERS}
+    builders = {**_BUILDERS, **EVENT_BUILDERS, **SPEECH_BUILDERS}
     if name not in builders:
-        known, of_events = (
+        known, of_events, of_speech = (
             ", ".join(repr(known) for known in sorted(names))
-            for names in (_BUILDERS, EVENT_BUILDERS)
+            for names in (_BUILDERS, EVENT_BUILDERS, SPEECH_BUILDERS)
         )
         raise ValueError(
-            f"Unknown data set {name!r}. The known ones are {known}, and, made of events, "
-            f"{of_events}."
+            f"Unknown data set {name!r}. The known ones are {known}; made of events, "
+            f"{of_events}; and of speech, {of_speech}."
         )
     return _import_builder(*builders[name])
 

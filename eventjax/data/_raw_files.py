@@ -11,16 +11,22 @@ ZIPPED = ".zip"
 def locate(folder: Path, name: str) -> Path | None:
     """The file of this name, or else its packed form, or else `None`.
 
-    A name without a suffix is that of a folder, whose packed form is a zip archive.
+    A name without a suffix is that of a folder, in upper or lower case, whose packed form
+    is a zip archive.
     """
     path = folder / name
     if path.suffix:
         choices = [path, folder / f"{name}{PACKED}"]
-    else:
-        choices = [folder / f"{name}{ZIPPED}"]
-        if path.is_dir():
-            return path
-    return next((choice for choice in choices if choice.is_file()), None)
+        return next((choice for choice in choices if choice.is_file()), None)
+    if path.is_dir():
+        return path
+    zipped = folder / f"{name}{ZIPPED}"
+    if zipped.is_file():
+        return zipped
+    # Copies from discs and from archives differ in whether names are in upper case.
+    others = sorted(folder.iterdir()) if folder.is_dir() else []
+    alike = (x for x in others if x.is_dir() and x.name.lower() == name.lower())
+    return next(alike, None)
 
 
 def unpacked_size(path: Path) -> int:

@@ -36,7 +36,7 @@ def find_recordings(
     no such file.
     """
     found, others = [], []
-    for name, where, read in _files(path, stack):
+    for name, where, read in all_files(path, stack):
         # Names with a dot in front are what an operating system has left.
         if name.name.startswith("."):
             continue
@@ -88,7 +88,7 @@ def by_class(
     return [[numbers[k] for k in sorted(numbers)] for numbers in found.values()]
 
 
-def _files(
+def all_files(
     path: Path, stack: contextlib.ExitStack
 ) -> Iterator[tuple[PurePosixPath, str, Callable[[], bytes]]]:
     """Path, name for messages, and content of every file. Paths begin with the folder, so

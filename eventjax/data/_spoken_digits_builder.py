@@ -8,7 +8,6 @@ import io
 import lzma
 import re
 import tarfile
-import wave
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ..encoders import InnerEar
+from ._audio_file import read_wav
 from ._event_features import event_features
 from ._idx import read_checked
 
@@ -113,7 +113,7 @@ class EventjaxSpokenDigits(tfds.core.GeneratorBasedBuilder):
                 where = f"`{name}` in `{path}`"
                 if name in recordings:
                     raise ValueError(f"{where} is there for the second time.")
-                recordings[name] = _read_wav(content, self.SAMPLE_RATE, where)
+                recordings[name] = read_wav(content, self.SAMPLE_RATE, where)
         repetitions = [*self.TEST_REPETITIONS, *self.TRAIN_REPETITIONS]
         expected = {name for name, _, _ in self._names(repetitions)}
         absent, unknown = expected - set(recordings), set(recordings) - expected
@@ -136,28 +136,6 @@ def _wav_files(content: bytes, path: Path) -> Iterator[tuple[str, bytes]]:
                     yield found[1], archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"`{path}` is not a complete tar archive: {error}.") from error
-
-
-def _read_wav(content: bytes, sample_rate: int, where: str) -> np.ndarray:
-    """The samples of a file of one channel and 16 bits, int16 of shape `(samples,)`."""
-    try:
-        with wave.open(io.BytesIO(content)) as file:
-            layout = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate())
-            size = file.getnframes()
-            samples = file.readframes(size)
-    except (wave.Error, EOFError) as error:
-        raise ValueError(f"{where} is not a complete wav file: {error!r}.") from error
-    if layout != (1, 16, sample_rate):
-        raise ValueError(
-            f"{where} must have 1 channel of 16 bits at {sample_rate} Hz, found "
-            "{} of {} bits at {} Hz.".format(*layout)
-        )
-    if size == 0 or len(samples) != 2 * size:
-        raise ValueError(
-            f"{where} is damaged: its header gives {size} samples, found "
-            f"{len(samples) // 2}."
-        )
-    return np.frombuffer(samples, "<i2")
 
 
 def _listing(names: set[str]) -> str:

@@ -1,6 +1,7 @@
-"""Encoders: from values, or sound, to spikes."""
+"""Encoders: from values, or sound, to spikes; and from sound to frames of features."""
 
 from ._dropout import drop_spikes as drop_spikes
 from ._first_spikes import first_spikes as first_spikes
 from ._inner_ear import inner_ear as inner_ear, InnerEar as InnerEar
 from ._latency import latency as latency
+from ._mfcc import mfcc as mfcc

@@ -6,6 +6,7 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 
+from ._audio_checks import checked_audio
 from ._inner_ear_bank import (
     centre_frequencies,
     equivalent_bandwidth,
@@ -145,7 +146,7 @@ class InnerEar:
         **Raises:** `ValueError` for audio that is not one row of finite numbers, or a
         sample rate at which the highest channel's frequencies cannot be heard.
         """
-        audio = _checked(audio)
+        audio = checked_audio(audio)
         self._check_rate(sample_rate)
         if audio.min() == audio.max():
             return np.zeros(0), np.zeros(0, np.int32)
@@ -194,26 +195,6 @@ def inner_ear(
     **Raises:** `ValueError` as `InnerEar` does.
     """
     return InnerEar(**settings)(audio, sample_rate)
-
-
-def _checked(audio: np.ndarray) -> Float[np.ndarray, " samples"]:
-    if audio.ndim != 1:
-        raise ValueError(
-            "`audio` must be the samples of one recording, of shape (samples,), got shape "
-            f"{audio.shape}. Pick one channel of a stereo recording, or their mean."
-        )
-    if audio.dtype.kind not in "iuf":
-        raise ValueError(f"`audio` must be integers or floats, got {audio.dtype}.")
-    if len(audio) == 0:
-        raise ValueError("`audio` is empty: there is no sample in it.")
-    wrong = ~np.isfinite(audio)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise ValueError(
-            f"`audio` must be finite, got {audio[first]} at sample {first}; "
-            f"{int(wrong.sum())} of {len(audio)} are not finite."
-        )
-    return audio.astype(np.float64)
 
 
 def _loudness(audio: Float[np.ndarray, " samples"], sample_rate: float | int) -> float:
