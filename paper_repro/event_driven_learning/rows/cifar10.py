@@ -1,6 +1,6 @@
 """CIFAR-10 as JPEG pictures, which are lossy: figures are not those of CIFAR-10 itself. A
-fixed subset of 10,000 training pictures for both rules and their twins, and the full set
-for one seed. The paper's figures are UNCONFIRMED.
+fixed subset of 10,000 training pictures for both rules and their twins; the full set and
+VGG-11, one seed each, can be run too. The paper's figures are UNCONFIRMED.
 
     python -m paper_repro run event_driven_learning/cifar10 --data-dir DATA
     python -m paper_repro run event_driven_learning/cifar10/std_ed_full
@@ -38,7 +38,7 @@ FULL = {
     f"{group}_full": dataclasses.replace(config, train_size=None)
     for group, config in SUBSET.items()
 }
-# For a GPU: hours of CPU time an epoch.
+# For a GPU; not run.
 DEEP = {
     f"{group}_vgg11": dataclasses.replace(
         config,

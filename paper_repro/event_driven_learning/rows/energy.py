@@ -66,8 +66,9 @@ def train(config: Energies, where: Where) -> Record:
 
     **Raises:** `FileNotFoundError` if there are none.
     """
-    folder = RESULTS if not where.smoke else None
-    stored = {rule: _read(config.row, rule) if folder else _made_up() for rule in RULES}
+    stored = {
+        rule: _made_up() if where.smoke else _read(config.row, rule) for rule in RULES
+    }
     costs = {rule: cost(run["activity"], config) for rule, run in stored.items()}
     surrogate = costs["surrogate"]["backward_nj"]
     metrics = {
