@@ -5,6 +5,7 @@ import importlib.metadata
 from . import (
     data as data,
     encoders as encoders,
+    feedback as feedback,
     init as init,
     losses as losses,
     masks as masks,
@@ -20,6 +21,7 @@ from ._adjoint import (
     count_operations as count_operations,
     count_pairs as count_pairs,
     Direct as Direct,
+    EProp as EProp,
     Eventprop as Eventprop,
     MPDED as MPDED,
     NextSpike as NextSpike,
@@ -43,6 +45,7 @@ from ._connection import (
     EarliestPool2d as EarliestPool2d,
     Flatten as Flatten,
     ImageConnection as ImageConnection,
+    Masked as Masked,
     SynapticDelay as SynapticDelay,
 )
 from ._first_spike_network import (
@@ -59,6 +62,7 @@ from ._neuron import (
     AdaptiveLIF as AdaptiveLIF,
     ALIF as ALIF,
     ALIFState as ALIFState,
+    DeltaIntegrator as DeltaIntegrator,
     DeltaLIF as DeltaLIF,
     DeltaQIF as DeltaQIF,
     EIF as EIF,
@@ -74,6 +78,11 @@ from ._neuron import (
     RampIF as RampIF,
     Refractory as Refractory,
     RefractoryState as RefractoryState,
+    STDPALIF as STDPALIF,
+    SteppedALIF as SteppedALIF,
+    SteppedIzhikevich as SteppedIzhikevich,
+    SteppedIzhikevichState as SteppedIzhikevichState,
+    SteppedState as SteppedState,
     ThresholdFall as ThresholdFall,
     VoltageState as VoltageState,
 )

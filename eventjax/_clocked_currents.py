@@ -1,12 +1,17 @@
 """The currents that arrive at a layer in each step of a time grid, and after the last."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ._adjoint import EProp
+from ._adjoint._eligibility import routed
 from ._connection import AbstractConnection, ImageConnection
 from ._layer_arrivals import weights
+from ._network import Layer
 from ._solver import Clocked
 from ._solver._delay_steps import delay_steps, delayed_currents, no_gradient, product
 from ._solver._grid import Grid
@@ -34,6 +39,20 @@ def from_frames(
     total = delayed_currents(raster, weights(connection, raster.dtype), delay)
     steps = raster.shape[0]
     return Arriving(total[:steps], total[steps:], too_long)
+
+
+def to_readout(
+    layer: Layer, earlier: Sequence[tuple[Layer, Frames]], rule: EProp
+) -> Arriving:
+    """To the readout from the last of the `earlier` layers, under e-prop: errors go to
+    each of them by its feedback weights."""
+    rasters = [jnp.moveaxis(frames.counts, 1, 0) for _, frames in earlier]
+    dtype = rasters[-1].dtype
+    rows = weights(layer.connection, dtype)
+    own = [None if y.feedback is None else y.feedback.astype(dtype) for y, _ in earlier]
+    feedback = tuple(rule.feedback.matrix(rows, x) for x in own)
+    total = routed(rows, lax.stop_gradient(rasters[-1]), feedback, tuple(rasters))
+    return Arriving(total, jnp.zeros_like(total[:0]), jnp.array(False))
 
 
 class _Events(eqx.Module):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+from jaxtyping import Array, Float
 
 from ._connection import AbstractConnection
 from ._neuron import AbstractNeuron
@@ -20,6 +21,8 @@ class Layer(eqx.Module):
         never dropped; `ej.init.suggest_capacity` finds a tight value for given data. By
         default twice the number of neurons, at least 32. With `SynapticDelay` at the input
         and recurrence it also bounds the number of steps of the exact solver.
+    - `feedback`: weights that bring errors of the network's outputs to these neurons, for
+        `EProp` with `Random()` or `Adaptive()` feedback. `ej.init.add_feedback` draws them.
 
     Raises a `ValueError` if the sizes do not fit.
     """
@@ -27,6 +30,7 @@ class Layer(eqx.Module):
     connection: AbstractConnection
     neuron: AbstractNeuron
     recurrent: AbstractConnection | None
+    feedback: Float[Array, "neurons outputs"] | None
     capacity: int = eqx.field(static=True)
 
     def __init__(
@@ -36,6 +40,7 @@ class Layer(eqx.Module):
         recurrent: AbstractConnection | None = None,
         *,
         capacity: int | None = None,
+        feedback: Float[Array, "neurons outputs"] | None = None,
     ):
         size = neuron.size
         if connection.out_size != size:
@@ -57,6 +62,12 @@ class Layer(eqx.Module):
         self.connection = connection
         self.neuron = neuron
         self.recurrent = recurrent
+        if feedback is not None and (feedback.ndim != 2 or len(feedback) != size):
+            raise ValueError(
+                f"`feedback` must have shape [{size}, outputs], one row for each neuron, "
+                f"got {feedback.shape}."
+            )
+        self.feedback = feedback
         self.capacity = capacity
 
 

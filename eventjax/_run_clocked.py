@@ -1,5 +1,6 @@
 """One layer of a network on a time grid."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -7,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from ._adjoint import AbstractClockedAdjoint
+from ._adjoint import AbstractClockedAdjoint, EProp
 from ._adjoint._masked_run import run_grid
-from ._clocked_currents import Arriving, from_frames, from_input
+from ._clocked_currents import Arriving, from_frames, from_input, to_readout
 from ._layer_arrivals import in_flight, weights
 from ._layer_outcome import first_fault, LayerOutcome
 from ._network import Layer
@@ -36,13 +37,17 @@ def run_clocked(
     adjoint: AbstractClockedAdjoint,
     grid: Grid,
     integral: Integral | None,
+    earlier: Sequence[tuple[Layer, Frames]] = (),
 ) -> LayerOutcome:
-    """Run one layer on input spikes, or on the frames of the layer before."""
+    """Run one layer on input spikes, or on the frames of the layer before; `earlier` are
+    all those before a readout."""
     dtype = t1.dtype
     is_first = isinstance(given, Spikes)
     _check_state(state, is_first)
     if is_first:
         arriving = from_input(layer.connection, given, state.arriving, grid, t0, t1)
+    elif isinstance(adjoint, EProp) and earlier:
+        arriving = to_readout(layer, earlier, adjoint)
     else:
         arriving = from_frames(layer.connection, given, solver, adjoint.paths.onward)
     recurrence, too_long = None, arriving.too_long

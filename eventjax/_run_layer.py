@@ -1,5 +1,7 @@
 """One layer of a network under a solver and an adjoint."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import equinox.internal as eqxi
 import jax.numpy as jnp
@@ -42,9 +44,11 @@ def run_layer(
     is_first: bool,
     grid: Grid | None,
     integral: Integral | None,
+    earlier: Sequence[tuple[Layer, Frames]] = (),
 ) -> LayerOutcome:
     """Run one layer on what the layer before gives; `grid` is that of `Clocked`. Only a
-    `LeakyIntegrator` can be asked for an `integral`.
+    `LeakyIntegrator` can be asked for an `integral`, and a readout under a rule with
+    feedback is given all `earlier` layers and what they did.
 
     Raises a `ValueError` if neuron, solver and adjoint do not work together, or the state
     is one of a solver of another kind."""
@@ -56,7 +60,18 @@ def run_layer(
         )
     if isinstance(solver, Clocked):
         return run_clocked(
-            layer, given, state, drive, t0, t1, record, solver, adjoint, grid, integral
+            layer,
+            given,
+            state,
+            drive,
+            t0,
+            t1,
+            record,
+            solver,
+            adjoint,
+            grid,
+            integral,
+            earlier,
         )
     if state.pending is not None:
         raise ValueError(

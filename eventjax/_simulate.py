@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._adjoint import AbstractAdjoint, Eventprop
+from ._adjoint import AbstractAdjoint, EProp, Eventprop
 from ._checks import (
     duration_faults,
     item_of,
@@ -25,6 +25,7 @@ from ._neuron import LeakyIntegrator
 from ._run_layer import LayerOutcome, run_layer
 from ._solution import LayerState, Solution
 from ._solver import AbstractSolver, Clocked, ClosedForm
+from ._solver._event_problem import never_spikes
 from ._solver._voltage_integral import Integral
 from ._spikes import Frames, Spikes
 from .weightings import AbstractWeighting, Trial
@@ -94,6 +95,9 @@ def simulate(
     code = worst(jnp.zeros(batch, jnp.int32), faults)
     given = without(given, code != 0)
 
+    is_eprop = isinstance(adjoint, EProp)
+    if is_eprop:
+        adjoint.check_network(network)
     states = _states(network, state, batch_shape, dtype)
     drives = _drives(network, drive, batch_shape, dtype)
     recorded = None if record is None else _check_record(record, t0, t1, batch)
@@ -103,6 +107,10 @@ def simulate(
         integral = Integral(integrate, Trial(t0, t1, given))
     out, runs = given, []
     for k, layer in enumerate(network.layers):
+        is_last = k == len(network.layers) - 1
+        earlier = ()
+        if is_eprop and is_last and never_spikes(layer.neuron):
+            earlier = tuple(zip(network.layers, (r.out for r in runs)))
         run = run_layer(
             layer,
             out,
@@ -115,7 +123,8 @@ def simulate(
             adjoint,
             is_first=k == 0,
             grid=grid,
-            integral=integral if k == len(network.layers) - 1 else None,
+            integral=integral if is_last else None,
+            earlier=earlier,
         )
         code = jnp.where(code == 0, run.code, code)
         out = run.out

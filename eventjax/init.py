@@ -1,7 +1,10 @@
 """Weights that make networks fire, and buffers that hold what they fire."""
 
 import equinox as eqx
+import jax
+import jax.random as jr
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from ._adjoint import AbstractAdjoint, Eventprop
 from ._connection import AbstractConnection, AbstractDelay, Dense
@@ -12,7 +15,13 @@ from ._spikes import Spikes
 
 
 def _with_capacity(layer: Layer, capacity: int) -> Layer:
-    return Layer(layer.connection, layer.neuron, layer.recurrent, capacity=capacity)
+    return Layer(
+        layer.connection,
+        layer.neuron,
+        layer.recurrent,
+        capacity=capacity,
+        feedback=layer.feedback,
+    )
 
 
 def _counts(
@@ -64,6 +73,31 @@ def suggest_capacity(
         for y, n in zip(network.layers, counts)
     ]
     return Network(layers)
+
+
+def add_feedback(network: Network, std: float = 1.0, *, key: PRNGKeyArray) -> Network:
+    """The network with weights of feedback from its readout, its last layer, to all others,
+    drawn from a normal distribution with the given standard deviation, for `EProp`.
+
+    Raises a `ValueError` if `std` is not positive.
+    """
+    if not std > 0:
+        raise ValueError(f"`std` must be positive, got {std}.")
+    *hidden, readout = network.layers
+    outputs, layers = readout.neuron.size, []
+    for layer, key_k in zip(hidden, jr.split(key, len(hidden))):
+        dtype = jax.tree.leaves(eqx.filter(layer.connection, eqx.is_inexact_array))
+        draw = jr.normal(key_k, (layer.neuron.size, outputs), dtype[0].dtype)
+        layers.append(
+            Layer(
+                layer.connection,
+                layer.neuron,
+                layer.recurrent,
+                capacity=layer.capacity,
+                feedback=std * draw,
+            )
+        )
+    return Network([*layers, readout])
 
 
 def _innermost(connection: AbstractConnection) -> AbstractConnection:

@@ -18,7 +18,7 @@ ROOMS = """
     _spikes _solution
     _neuron _connection
     _network _first_spike_network
-    surrogates masks weightings
+    surrogates masks weightings feedback
     _solver
     _adjoint
     _layer_arrivals _layer_problem _checks _given _layer_outcome

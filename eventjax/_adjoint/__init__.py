@@ -7,6 +7,7 @@ from ._base import (
 )
 from ._clocked_loop import with_slope as with_slope
 from ._direct import Direct as Direct
+from ._eprop import EProp as EProp
 from ._eventprop import Eventprop as Eventprop
 from ._masked_backward import (
     AbstractMaskedBackward as AbstractMaskedBackward,

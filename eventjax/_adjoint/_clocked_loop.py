@@ -8,7 +8,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._neuron import AbstractNeuron
+from .._neuron import AbstractNeuron, adaptation_of, STDPALIF
 from .._solver._clocked_problem import ClockedProblem, ClockedRun
 from .._solver._event_problem import is_spike, never_spikes
 from .._solver._step import advance
@@ -40,33 +40,49 @@ def _fires(
     rule: AbstractClockedAdjoint, neuron: AbstractNeuron, t: Any, state: PyTree
 ) -> Float[Array, "batch neurons"] | None:
     """Who spikes at the end of a step, `None` if these neurons never do. A refractory
-    neuron does not, whatever its distance to the threshold."""
+    neuron does not, whatever its distance to the threshold, and has no derivative; some
+    neurons (`STDPALIF`) have one of their own."""
     distance = jax.vmap(lambda s: neuron.threshold(t, s))(state)
     if distance is None:
         return None
     free = jax.vmap(lambda s: is_spike(neuron, s))(state)
-    return jnp.where(free, rule.spike(distance), 0.0)
+    spikes = rule.spike(distance)
+    if not isinstance(neuron, STDPALIF):
+        return jnp.where(free, spikes, 0.0)
+    fires = lax.stop_gradient(jnp.where(free, spikes, 0.0))
+    window = jax.vmap(neuron.slope_window)(state, fires > 0)
+    slope = jnp.full_like(distance, neuron.refractory_slope)
+    ruled = fires + (spikes - lax.stop_gradient(spikes))
+    return jnp.where(window, with_slope(fires, distance, slope), ruled)
 
 
 def _after_spikes(
     neuron: AbstractNeuron, t: Any, state: PyTree, spikes: Array, through: bool
 ) -> PyTree:
     """`state + spikes * (reset(state) - state)`, exactly; the derivative by `spikes` is
-    left out if gradients must not pass `through` the reset."""
+    left out if gradients must not pass `through` the reset, but for what is an adaptation
+    to spikes."""
     reset = jax.vmap(lambda s: neuron.reset(t, s))(state)
 
-    def one(before, after):
+    def one(path, before, after):
         if before is after:  # a part of the state that the reset leaves alone
             return before
         new = jnp.where(spikes > 0, after, before)
-        return with_slope(new, spikes, after - before) if through else new
+        passes = through or any(getattr(p, "name", None) in adaptation for p in path)
+        return with_slope(new, spikes, after - before) if passes else new
 
-    return jax.tree.map(one, state, reset)
+    adaptation = adaptation_of(neuron)
+    return jax.tree_util.tree_map_with_path(one, state, reset)
 
 
-def run_steps(problem: ClockedProblem, rule: AbstractClockedAdjoint) -> ClockedRun:
+def run_steps(
+    problem: ClockedProblem,
+    rule: AbstractClockedAdjoint,
+    known: Float[Array, "steps batch neurons"] | None = None,
+) -> ClockedRun:
     """Run a layer. Plain operations with the spike primitive of the rule, so that every
-    transformation of JAX works, and differentiates as the rule's paths say."""
+    transformation of JAX works, and differentiates as the rule's paths say. Spikes that
+    are `known` already are taken as they are, whatever the distance to the threshold."""
     neuron, grid, recurrence = problem.neuron, problem.grid, problem.recurrence
     steps, batch, _ = problem.currents.shape
     dtype = problem.currents.dtype
@@ -79,8 +95,8 @@ def run_steps(problem: ClockedProblem, rule: AbstractClockedAdjoint) -> ClockedR
             return jax.vmap(lambda s: one(s, 0.0))(state)
         return jax.vmap(one)(state, problem.drive)
 
-    def step(carry: _Carry, given: tuple[Int[Array, ""], Array]):
-        number, current = given
+    def step(carry: _Carry, given: tuple[Int[Array, ""], Array, Array | None]):
+        number, current, known = given
         state = free(grid.start(number, dtype), carry.state)
         if recurrence is not None:
             current = current + recurrence.current(carry.ring, number)
@@ -88,6 +104,8 @@ def run_steps(problem: ClockedProblem, rule: AbstractClockedAdjoint) -> ClockedR
 
         t, ring, largest = grid.start(number + 1, dtype), carry.ring, carry.max_voltages
         spikes = _fires(rule, neuron, t, state)
+        if known is not None:
+            spikes = lax.stop_gradient(known - spikes) + spikes
         if spikes is not None:
             state = _after_spikes(neuron, t, state, spikes, rule.paths.reset)
             if recurrence is not None:
@@ -96,7 +114,8 @@ def run_steps(problem: ClockedProblem, rule: AbstractClockedAdjoint) -> ClockedR
         if largest is not None:
             largest = jnp.where(state.v > largest, state.v, largest)
         kept = state if problem.keep_states else None
-        return _Carry(state, ring, largest), (spikes, kept)
+        arrived = current if problem.keep_currents else None
+        return _Carry(state, ring, largest), (spikes, kept, arrived)
 
     has_maximum = never_spikes(neuron) and hasattr(problem.state, "v")
     start = _Carry(
@@ -105,5 +124,6 @@ def run_steps(problem: ClockedProblem, rule: AbstractClockedAdjoint) -> ClockedR
         problem.state.v if has_maximum else None,
     )
     numbers = jnp.arange(steps, dtype=jnp.int32)
-    end, (spikes, states) = lax.scan(step, start, (numbers, problem.currents))
-    return ClockedRun(spikes, end.state, states, end.max_voltages)
+    given = numbers, problem.currents, known
+    end, (spikes, states, currents) = lax.scan(step, start, given)
+    return ClockedRun(spikes, end.state, states, end.max_voltages, currents)

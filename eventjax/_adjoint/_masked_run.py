@@ -13,6 +13,8 @@ from .._solver._event_problem import never_spikes
 from .._solver._step import advance
 from ._base import AbstractClockedAdjoint
 from ._clocked_loop import run_steps
+from ._eligibility import run_eligible
+from ._eprop import EProp
 from ._mpd_ed import MPDED
 
 
@@ -34,6 +36,8 @@ class Course(eqx.Module):
 def run_grid(problem: ClockedProblem, rule: AbstractClockedAdjoint) -> ClockedRun:
     """Run a layer under a rule: by the loop that all share, or by the backward pass that
     the rule has been given."""
+    if isinstance(rule, EProp) and not never_spikes(problem.neuron):
+        return run_eligible(problem, rule)
     is_written_out = isinstance(rule, MPDED) and rule.backward is not None
     if not is_written_out or never_spikes(problem.neuron):
         return run_steps(problem, rule)

@@ -14,4 +14,5 @@ from ._linear_map import (
     Chain as Chain,
     Flatten as Flatten,
 )
+from ._masked import Masked as Masked
 from ._synaptic_delay import SynapticDelay as SynapticDelay

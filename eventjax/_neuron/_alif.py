@@ -93,6 +93,11 @@ class ALIF(AbstractClosedForm):
         self.bias = check_parameter("bias", bias, size)
         check_reset(self.v_reset, self.v_threshold)
 
+    @property
+    def adaptation(self) -> tuple[str, ...]:
+        """Parts of the state whose jump at a spike is no reset."""
+        return ("a",)
+
     def initial_state(self) -> ALIFState:
         zeros = rest(self)
         return ALIFState(zeros, zeros, zeros)

@@ -85,6 +85,14 @@ def check_parameter(name: str, value: Any, size: int, positive: bool = False) ->
     return value
 
 
+def adaptation_of(neuron: AbstractNeuron) -> tuple[str, ...]:
+    """Parts of the state, by name, whose jump at a spike is no reset but an adaptation to
+    it: rules that pass no gradient through resets pass this one."""
+    if hasattr(neuron, "neuron"):  # wrapped
+        return adaptation_of(getattr(neuron, "neuron"))
+    return getattr(neuron, "adaptation", ())
+
+
 def known(*values: Any) -> bool:
     """Whether the values are there now, not only when a compiled program runs."""
     return not any(isinstance(x, Tracer) for x in values)

@@ -20,6 +20,7 @@ class ClockedProblem(eqx.Module):
     drive: Float[Array, "batch neurons"] | None
     state: PyTree[Float[Array, "batch neurons"]]
     keep_states: bool = eqx.field(static=True)  # those after each step
+    keep_currents: bool = eqx.field(static=True, default=False)  # also recurrent ones
 
 
 class ClockedRun(eqx.Module):
@@ -30,3 +31,4 @@ class ClockedRun(eqx.Module):
     states: PyTree[Float[Array, "steps batch neurons"]] | None
     # Over the grid, the start included, of neurons that never spike and have a voltage.
     max_voltages: Float[Array, "batch neurons"] | None
+    currents: Float[Array, "steps batch neurons"] | None = None

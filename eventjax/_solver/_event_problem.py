@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._neuron import AbstractNeuron, Refractory
+from .._neuron import AbstractNeuron, AbstractStepped, Refractory
 
 
 class Attempt(eqx.Module):
@@ -86,7 +86,7 @@ def never_spikes(neuron: AbstractNeuron) -> bool:
 def is_spike(neuron: AbstractNeuron, state: PyTree) -> Bool[Array, " neurons"]:
     """Whether an event of each neuron would be a spike: the end of a refractory time is
     an event too."""
-    if isinstance(neuron, Refractory):
+    if isinstance(neuron, (Refractory, AbstractStepped)):
         return neuron.is_spike(state)
     return jnp.ones(jax.tree.leaves(state)[0].shape, bool)
 

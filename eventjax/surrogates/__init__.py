@@ -12,5 +12,6 @@ from ._shapes import (
     Gaussian as Gaussian,
     Sigmoid as Sigmoid,
     SuperSpike as SuperSpike,
+    Exponential as Exponential,
     Triangle as Triangle,
 )

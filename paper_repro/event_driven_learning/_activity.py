@@ -106,14 +106,15 @@ def _made(layer: ej.PotentialReadout, fired: jax.Array) -> tuple[int, ...]:
 
 def _on_grid(model: OnGrid, batch, config: Pictures):
     """The pixels of a still picture that are not 0 count as a spike in each step."""
-    _, sol = respond(model, batch, config)
+    _, sol = respond(model, batch, config, voltages=True)
+    mask = adjoint_of(config).mask
     counts = frames_of(batch, model, config).counts
     given = (counts > 0).astype(counts.dtype)
-    every_step = isinstance(adjoint_of(config).mask, ej.masks.Dense)
     given_mask, out = None, []
-    for layer, frames in zip(model.network.layers, sol.frames, strict=True):
-        spikes = frames.counts
-        on = jnp.ones(spikes.shape, bool) if every_step else spikes > 0
+    for k, layer in enumerate(model.network.layers):
+        spikes = sol.frames[k].counts
+        made = layer.connection.carry(counts)
+        on = mask(_distance(layer.neuron, made, sol.voltages[k])) > 0
         ops = ej.count_operations(
             given, spikes, on, given_mask, connection=layer.connection
         )
@@ -136,8 +137,20 @@ def _on_grid(model: OnGrid, batch, config: Pictures):
                 "dense_weight": dense.weight,
             }
         )
-        given, given_mask = spikes, on
+        counts = given = spikes
+        given_mask = on
     return [*out, _readout(model.readout, given, given_mask)]
+
+
+def _distance(neuron: ej.AdaptiveLIF, made: jax.Array, after: jax.Array) -> jax.Array:
+    """To the threshold, `[*batch, steps, neurons]`, of what arrives and the voltages after
+    each step."""
+    decay = jnp.exp(jnp.asarray(-1 / neuron.tau_mem, after.dtype))
+    before = jnp.concatenate([jnp.zeros_like(after[:, :1]), after[:, :-1]], axis=1)
+    v = decay * before + made
+    times = jnp.arange(1, v.shape[1] + 1, dtype=v.dtype)
+    threshold = jax.vmap(neuron.threshold_rule, (0, 1), 1)(times, v)
+    return v - threshold
 
 
 def _readout(

@@ -43,6 +43,8 @@ class Pictures:
     tau_mem: float = 2.0  # steps
     fall: tuple[float, float] = (1.0, 0.5)  # of the threshold, from first to last step
     width: float = 1.0  # of the surrogate gradient
+    # Where MPD-ED learns: so near the threshold, or where neurons spike
+    near: float | None = None
     # Training
     epochs: int = 10
     batch: int = 64

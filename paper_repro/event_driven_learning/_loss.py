@@ -28,10 +28,13 @@ def make_loss(config: Pictures):
     return loss_fn
 
 
-def respond(model: Any, batch: dict[str, jax.Array], config: Pictures):
-    """The readout, and what `simulate` returned."""
+def respond(
+    model: Any, batch: dict[str, jax.Array], config: Pictures, voltages: bool = False
+):
+    """The readout, and what `simulate` returned: on a time grid with the `voltages` after
+    each step if they are asked for."""
     if config.on_grid:
-        return _on_grid(model, frames_of(batch, model, config), config)
+        return _on_grid(model, frames_of(batch, model, config), config, voltages)
     if config.rule == "clipped_relu":
         return clipped_relu(model, _pixels(batch)), None
     adjoint = ej.STDED(dual=True, bound=config.bound)
@@ -66,13 +69,14 @@ def frames_of(
     return ej.Frames(jnp.minimum(counts, 1), 1.0)  # time constants are in steps
 
 
-def _on_grid(model: OnGrid, frames: ej.Frames, config: Pictures):
+def _on_grid(model: OnGrid, frames: ej.Frames, config: Pictures, voltages: bool):
     sol = ej.simulate(
         model.network,
         frames,
         float(config.steps),
         solver=ej.Clocked(1.0),
         adjoint=adjoint_of(config),
+        record=jnp.arange(1, config.steps + 1, dtype=float) if voltages else None,
         throw=False,
     )
     mean = jnp.mean(sol.frames[-1].counts, axis=-2)
@@ -81,5 +85,9 @@ def _on_grid(model: OnGrid, frames: ej.Frames, config: Pictures):
 
 def adjoint_of(config: Pictures) -> ej.MPDED:
     """The dense mask makes an ordinary surrogate gradient of the same slope."""
-    mask = ej.masks.Dense() if config.rule == "surrogate" else ej.masks.Spike()
+    mask = ej.masks.Spike()
+    if config.rule == "surrogate":
+        mask = ej.masks.Dense()
+    elif config.near is not None:
+        mask = ej.masks.NearThreshold(config.near)
     return ej.MPDED(mask, shape=ej.surrogates.Triangle(config.width))

@@ -31,7 +31,9 @@ SUBSET = {
     # As many epochs as all, after as many of its twin
     "std_ed": dataclasses.replace(BASE, warm_start=15),
     "clipped_relu": dataclasses.replace(BASE, rule="clipped_relu"),
-    "mpd_ed": ON_GRID,
+    # Near the threshold, and where they spike only: fewer operations, less accuracy
+    "mpd_ed": dataclasses.replace(ON_GRID, near=0.6),
+    "mpd_ed_spikes": ON_GRID,
     "surrogate": dataclasses.replace(ON_GRID, rule="surrogate"),
 }
 FULL = {
