@@ -68,10 +68,10 @@ def draw(setting: Setting, key: jax.Array) -> dict:
 
 
 def network(setting: Setting, p: dict) -> ej.Network:
-    layers, before = [], setting.inputs
-    for n, w, r, b in zip(setting.sizes, p["w"], p["r"], p["b"], strict=True):
-        layers.append(ej.Layer(with_(w), setting.neuron(n), with_(r), feedback=b))
-        before = n
+    layers = [
+        ej.Layer(with_(w), setting.neuron(n), with_(r), feedback=b)
+        for n, w, r, b in zip(setting.sizes, p["w"], p["r"], p["b"], strict=True)
+    ]
     readout = ej.DeltaIntegrator(setting.outputs, tau_mem=tau(KAPPA), bias=p["bias"])
     return ej.Network([*layers, ej.Layer(with_(p["out"]), readout)])
 
@@ -128,8 +128,8 @@ def _neuron_step(kind: str, s: dict, current) -> dict:
 def run(setting: Setting, p: dict, x, *, rule: str = "bptt", probe=None):
     """Outputs `[steps, batch, outputs]` and spikes of each hidden layer. `rule` is
     "bptt", or "symmetric", "random" or "adaptive" for e-prop by autodiff of a graph with
-    cut and routed paths. A `probe` is added to what others see of the spikes, to differentiate by
-    it: a neuron's own adaptation is part of its eligibility."""
+    cut and routed paths. A `probe` is added to what others see of the spikes, to
+    differentiate by it: a neuron's own adaptation is part of its eligibility."""
     cut = lax.stop_gradient
     local = rule != "bptt"
     states = [_start(setting.kind, x.shape[1], n) for n in setting.sizes]

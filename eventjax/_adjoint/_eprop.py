@@ -26,7 +26,7 @@ class EProp(AbstractClockedAdjoint):
     Each layer that spikes gets the errors of the outputs directly; none come down from the
     layer above. The last layer is the readout and never spikes, such as `DeltaIntegrator`;
     its own gradient is exact. Whatever reads `frames` of a layer acts on the layer by
-    unfiltered traces, as a regulariser of firing rates does (`losses.spike_rate`).
+    unfiltered traces, as a regulariser of firing rates does (`losses.firing_rate`).
 
     **Arguments:**
 
@@ -85,9 +85,9 @@ class EProp(AbstractClockedAdjoint):
         if not never_spikes(readout.neuron):
             if self.feedback.has_weights:
                 raise ValueError(
-                    f"`{type(self.feedback).__name__}` brings errors of a readout back, but "
-                    f"the last layer, of `{type(readout.neuron).__name__}`, spikes: add a "
-                    "layer of `DeltaIntegrator`, or take `feedback.Symmetric()`."
+                    f"`{type(self.feedback).__name__}` brings errors of a readout back, "
+                    f"but the last layer, of `{type(readout.neuron).__name__}`, spikes: "
+                    "add a layer of `DeltaIntegrator`, or take `feedback.Symmetric()`."
                 )
             return
         if readout.connection.delays() is not None:

@@ -37,15 +37,15 @@ class SteppedIzhikevich(AbstractFlow):
     - `v_clip`: voltages above are cut to this, with no gradient, `None` for no bound. A
         step of 1 ms may otherwise end hundreds of mV above the peak.
 
-    `a`, `b`, `d`, `v_threshold` and `v_reset` are numbers, which are constants, or arrays of
-    shape `[size]`, which can be trained. Raises a `ValueError` for values out of range.
+    `a`, `b`, `d`, `v_threshold` and `v_reset` are numbers, which are constants, or arrays
+    of shape `[size]`, which can be trained. Raises a `ValueError` for values out of range.
 
     ??? cite
 
         van der Veen, arXiv 2201.07602, after Traub et al., ICANN (2020), and Izhikevich,
-        IEEE Transactions on Neural Networks 14:1569 (2003). Default values are those of code
-        that is likely to be van der Veen's, whose clipping is of the pseudo-derivative only;
-        the paper's are UNCONFIRMED.
+        IEEE Transactions on Neural Networks 14:1569 (2003). Default values are those of
+        code that is likely to be van der Veen's, whose clipping is of the pseudo-derivative
+        only; the paper's are UNCONFIRMED.
     """
 
     a: Parameter

@@ -17,6 +17,7 @@ from ._first_spike import (
     silent_times as silent_times,
     time_invariant_mse as time_invariant_mse,
 )
+from ._framewise import framewise_cross_entropy as framewise_cross_entropy
 from ._quadrature import (
     cross_entropy_in_integral as cross_entropy_in_integral,
     Quadrature as Quadrature,

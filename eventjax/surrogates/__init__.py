@@ -9,9 +9,9 @@ arrays that keeps their shape will do as well, `lambda x: jnp.exp(-jnp.abs(x))` 
 from ._shapes import (
     AbstractShape as AbstractShape,
     ATan as ATan,
+    Exponential as Exponential,
     Gaussian as Gaussian,
     Sigmoid as Sigmoid,
     SuperSpike as SuperSpike,
-    Exponential as Exponential,
     Triangle as Triangle,
 )

@@ -1,4 +1,4 @@
-import dataclasses
+import copy
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -46,7 +46,11 @@ def with_capacities(model: _Model, capacities: Sequence[int]) -> _Model:
     def change(leaf):
         if not _is_layer(leaf):
             return leaf
-        return dataclasses.replace(leaf, capacity=next(left))
+        # Not by the constructor: in a tree of which leaves are trained, say, a layer holds
+        # booleans, which that does not take.
+        new = copy.copy(leaf)
+        object.__setattr__(new, "capacity", next(left))
+        return new
 
     return jax.tree.map(change, model, is_leaf=_is_layer)
 

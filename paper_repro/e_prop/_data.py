@@ -1,0 +1,64 @@
+"""Speech with a phone for each frame."""
+
+import dataclasses
+
+import numpy as np
+
+import eventjax as ej
+from paper_repro._row import Where
+
+from ._config import Phones
+
+
+Arrays = dict[str, np.ndarray]
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """All parts of a set, padded to one length, with standardised features."""
+
+    name: str
+    parts: dict[str, Arrays]
+
+    @property
+    def inputs(self) -> int:
+        return self.parts["train"]["frames"].shape[2]
+
+
+def load(config: Phones, where: Where) -> Corpus:
+    """TIMIT or its sample.
+
+    **Raises:** `FileNotFoundError` if neither is there; `ValueError` for damaged files.
+    """
+    if config.dataset != "found":
+        return _load(config.dataset, where)
+    try:
+        return _load("timit", where)
+    except FileNotFoundError:
+        return _load("timit_sample", where)
+
+
+def _load(name: str, where: Where) -> Corpus:
+    parts = [
+        ej.data.load_speech(
+            name, split, data_dir=where.data_dir, prepared_dir=where.prepared_dir
+        )
+        for split in SPLITS
+    ]
+    parts = ej.data.standardise(*parts)
+    longest = max(part["valid"].shape[1] for part in parts)
+    return Corpus(name, dict(zip(SPLITS, (_pad(x, longest) for x in parts))))
+
+
+def _pad(part: Arrays, longest: int) -> Arrays:
+    """Frames behind the end are not valid."""
+    short = longest - part["valid"].shape[1]
+    behind = lambda x, value: np.pad(
+        x, [(0, 0), (0, short), *[(0, 0)] * (x.ndim - 2)], constant_values=value
+    )
+    return {
+        "frames": behind(part["frames"], 0.0),
+        "label": behind(part["label"], -1),
+        "valid": behind(part["valid"], False),
+    }
