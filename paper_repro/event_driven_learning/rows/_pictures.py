@@ -20,7 +20,11 @@ NAMES = {
     "nmnist": "N-MNIST",
     "cifar10_dvs": "CIFAR10-DVS",
 }
-TWINS = {"std_ed": "clipped_relu", "mpd_ed": "surrogate"}
+TWINS = {
+    "std_ed": "clipped_relu",
+    "mpd_ed": "surrogate",
+    "mpd_ed_spikes": "surrogate",
+}
 
 
 def smoke_jobs(settings: Mapping[str, Pictures]) -> Sequence[Job]:

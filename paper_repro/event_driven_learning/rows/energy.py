@@ -23,10 +23,7 @@ from paper_repro._row import Job, Record, Row, Where
 RESULTS = Path(__file__).parents[1] / "results"
 _NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10 (JPEG)"}
 # The first is whose commit is read, the last what the others are compared with
-RULES = {
-    "mnist": ("std_ed", "mpd_ed", "surrogate"),
-    "cifar10": ("std_ed", "mpd_ed", "mpd_ed_spikes", "surrogate"),
-}
+RULES = ("std_ed", "mpd_ed", "mpd_ed_spikes", "surrogate")
 METRIC = "times less backward energy than the surrogate gradient"
 
 
@@ -50,11 +47,11 @@ class Energies:
 def jobs(seeds: int) -> list[Job]:
     if seeds != 1:
         raise ValueError(f"energy reads one run of each rule, got `seeds` {seeds}.")
-    return [_job(row) for row in RULES]
+    return [_job(row) for row in _NAMES]
 
 
 def _job(row: str) -> Job:
-    path = _file(row, RULES[row][0])
+    path = _file(row, RULES[0])
     commit = None
     if path.exists():
         commit = json.loads(path.read_text(encoding="utf-8"))["commit"]
@@ -70,7 +67,7 @@ def train(config: Energies, where: Where) -> Record:
 
     **Raises:** `FileNotFoundError` if there are none.
     """
-    *rules, rival = RULES[config.row]
+    *rules, rival = RULES
     stored = {
         rule: _made_up() if where.smoke else _read(config.row, rule)
         for rule in (*rules, rival)
