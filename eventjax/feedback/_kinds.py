@@ -53,7 +53,7 @@ class Random(AbstractFeedback):
         readout: Float[Array, "neurons outputs"],
         own: Float[Array, "neurons outputs"] | None,
     ) -> Float[Array, "neurons outputs"]:
-        return lax.stop_gradient(own)
+        return lax.stop_gradient(_there(own))
 
 
 class Adaptive(AbstractFeedback):
@@ -70,4 +70,14 @@ class Adaptive(AbstractFeedback):
         readout: Float[Array, "neurons outputs"],
         own: Float[Array, "neurons outputs"] | None,
     ) -> Float[Array, "neurons outputs"]:
-        return own
+        return _there(own)
+
+
+def _there(
+    own: Float[Array, "neurons outputs"] | None,
+) -> Float[Array, "neurons outputs"]:
+    if own is None:
+        raise ValueError(
+            "A layer has no feedback weights: draw them with `ej.init.add_feedback`."
+        )
+    return own
