@@ -77,5 +77,7 @@ def _(primals, tangents):
     rows_dot, _, feedback_dot, hidden_dot = tangents
     dot = product(raster, rows_dot)
     for matrix, change, learnt in zip(feedback, hidden_dot, feedback_dot, strict=True):
-        dot = dot + product(change, matrix) + product(raster, learnt)
+        dot = dot + product(change, matrix)
+        if learnt.shape == rows.shape:  # else it is `Random`, which learns nothing
+            dot = dot + product(raster, learnt)
     return product(raster, rows), dot
