@@ -93,9 +93,9 @@ class NeuronStep(eqx.Module):
         current: Float[Array, "batch neurons"],
         known: Float[Array, "batch neurons"] | None = None,
     ) -> tuple[PyTree, Float[Array, "batch neurons"] | None]:
-        """State and spikes (`None`: they never do) at the end of step `number`, of the state
-        at its start and the current that arrives. Spikes that are `known` are taken as they
-        are."""
+        """State and spikes (`None`: they never do) at the end of step `number`, from the
+        state at its start and the current that arrives. Spikes that are `known` are taken
+        as they are."""
         neuron, grid = self.neuron, self.grid
         t = grid.start(number, current.dtype)
 

@@ -85,9 +85,9 @@ class EProp(AbstractClockedAdjoint):
         if not never_spikes(readout.neuron):
             if self.feedback.has_weights:
                 raise ValueError(
-                    f"`{type(self.feedback).__name__}` brings errors of a readout back, but "
-                    f"the last layer, of `{type(readout.neuron).__name__}`, spikes: add a "
-                    "layer of `DeltaIntegrator`, or take `feedback.Symmetric()`."
+                    f"`{type(self.feedback).__name__}` brings errors of a readout back, "
+                    f"but the last layer, of `{type(readout.neuron).__name__}`, spikes: "
+                    "add a layer of `DeltaIntegrator`, or take `feedback.Symmetric()`."
                 )
             return
         if readout.connection.delays() is not None:
