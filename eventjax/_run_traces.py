@@ -27,7 +27,7 @@ from ._spikes import Frames, Spikes
 def run_traces(
     network: Network,
     given: Spikes | Frames,
-    drives: Sequence[Float[Array, "batch neurons"] | None],
+    drives: Sequence[Float[Array, "batch _"] | None],
     t0: Float[Array, ""],
     t1: Float[Array, ""],
     record: Float[Array, "batch times"] | None,

@@ -61,8 +61,8 @@ def _recurrent(
 def routed(
     rows: Float[Array, "neurons outputs"],
     raster: Raster,
-    feedback: tuple[Float[Array, "hidden outputs"], ...],
-    hidden: tuple[Raster, ...],
+    feedback: tuple[Float[Array, "_ outputs"], ...],
+    hidden: tuple[Float[Array, "steps batch _"], ...],
 ) -> Float[Array, "steps batch outputs"]:
     """What a readout receives from the last layer's `raster`. Its gradient by the spikes of
     the `hidden` layers comes by feedback weights, and these, where they learn, get the

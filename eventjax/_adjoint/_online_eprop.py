@@ -29,7 +29,7 @@ class OnlineState(eqx.Module):
     batch_shape: tuple[int, ...] = eqx.field(static=True)
 
     @property
-    def spikes(self) -> tuple[Float[Array, "*batch neurons"], ...]:
+    def spikes(self) -> tuple[Float[Array, "*batch _"], ...]:
         """Who spiked in the last step, for each layer before the readout."""
         each = [x.spikes for x in self.course.hidden]
         return tuple(x.reshape(*self.batch_shape, x.shape[-1]) for x in each)
@@ -145,7 +145,7 @@ class OnlineEProp(eqx.Module):
         network: Network,
         state: OnlineState,
         error: Float[Array, "*batch outputs"],
-        by_spikes: Sequence[Float[Array, "*batch neurons"] | None] | None = None,
+        by_spikes: Sequence[Float[Array, "*batch _"] | None] | None = None,
     ) -> Network:
         """The gradient of the step that `step` has just taken.
 

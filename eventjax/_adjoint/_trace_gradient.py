@@ -21,7 +21,7 @@ Errors = Float[Array, "batch outputs"]
 class Sums(eqx.Module):
     """Gradients by the weights, over samples and perhaps over steps."""
 
-    hidden: tuple[Float[Array, "rows neurons"], ...]
+    hidden: tuple[Float[Array, "_ _"], ...]  # all rows of each layer
     readout: Float[Array, "sources outputs"]
     bias: Float[Array, " outputs"]
 
@@ -38,10 +38,10 @@ def no_sums(step: Step) -> Sums:
 
 
 def sums_of_step(
-    feedback: Sequence[Float[Array, "neurons outputs"]],
+    feedback: Sequence[Float[Array, "_ outputs"]],
     memory: Memory,
     error: Errors,
-    by_spikes: Sequence[Float[Array, "batch neurons"] | None],
+    by_spikes: Sequence[Float[Array, "batch _"] | None],
 ) -> Sums:
     """Of one step: `error` is that of the outputs, which `feedback` brings to each hidden
     layer; `by_spikes` act on their layer as they are."""
@@ -56,7 +56,7 @@ def sums_of_step(
 
 def matrices(
     network: Network, feedback: AbstractFeedback, rows: Float[Array, "sources outputs"]
-) -> list[Float[Array, "neurons outputs"]]:
+) -> list[Float[Array, "_ outputs"]]:
     """What brings errors back to each hidden layer."""
     own = [layer.feedback for layer in network.layers[:-1]]
     own = [None if x is None else x.astype(rows.dtype) for x in own]
@@ -64,7 +64,7 @@ def matrices(
 
 
 def gradient_of(
-    network: Network, feedback: AbstractFeedback, rows: list[Rows], sums: Sums
+    network: Network, feedback: AbstractFeedback, rows: Sequence[Rows], sums: Sums
 ) -> Network:
     """A network of gradients, `None` for all that has none."""
     gradient: Any = eqx.filter(network, lambda x: False)

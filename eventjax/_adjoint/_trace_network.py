@@ -25,7 +25,7 @@ from ._eligibility_traces import (
 from ._eprop import EProp
 
 
-Drives = Sequence[Float[Array, "batch neurons"] | None]
+Drives = Sequence[Float[Array, "batch _"] | None]  # of each layer
 
 
 class Course(eqx.Module):

@@ -42,8 +42,8 @@ class Seen(eqx.Module):
     """What a run shows. Gradients come from `y` and `spikes`."""
 
     y: Float[Array, "steps batch outputs"]
-    spikes: tuple[Float[Array, "steps batch neurons"], ...]
-    voltages: tuple[Float[Array, "steps batch neurons"], ...] | None
+    spikes: tuple[Float[Array, "steps batch _"], ...]
+    voltages: tuple[Float[Array, "steps batch _"], ...] | None
     num_spikes: tuple[Int[Array, " batch"], ...]
     course: Course  # at the end
     max_voltages: Float[Array, "batch outputs"]
@@ -87,7 +87,7 @@ class Bars(eqx.Module):
     """Derivatives of a loss, `None` by what it does not read."""
 
     y: Float[Array, "steps batch outputs"] | None
-    spikes: tuple[Float[Array, "steps batch neurons"] | None, ...]
+    spikes: tuple[Float[Array, "steps batch _"] | None, ...]
 
 
 def gradient(given: Given, how: How, bars: Bars) -> Network:
