@@ -135,21 +135,21 @@ def _reached(take: NeuronStep, state: PyTree) -> PyTree[bool]:
     """Which parts of the state a current ever acts on, by the structure of the step: the
     time since the last spike, for one, has no derivative."""
     leaves, structure = jax.tree.flatten(state)
-    number = jnp.zeros((), jnp.int32)
+    reached = [False] * len(leaves)
 
     def flat(leaves: list[Array], current: Array) -> list[Array]:
         state = jax.tree.unflatten(structure, leaves)
-        return jax.tree.leaves(take(number, state, current)[0])
+        return jax.tree.leaves(take(jnp.zeros((), jnp.int32), state, current)[0])
 
-    _, derivative = jax.linearize(flat, leaves, jnp.zeros_like(leaves[0]))
-    jaxpr = jax.make_jaxpr(derivative)(leaves, leaves[0]).jaxpr
-    reached = [False] * len(leaves)
-    while True:
-        marked = [*reached, True]  # the last input is the current
-        now = [a or b for a, b in zip(reached, _depend(jaxpr, marked))]
-        if now == reached:
-            return jax.tree.unflatten(structure, reached)
-        reached = now
+    def look(leaves: list[Array], current: Array) -> None:
+        _, derivative = jax.linearize(flat, leaves, current)
+        jaxpr = jax.make_jaxpr(derivative)(leaves, current).jaxpr
+        for _ in leaves:  # enough steps for what goes from part to part
+            found = _depend(jaxpr, [*reached, True])  # the last input is the current
+            reached[:] = [a or b for a, b in zip(reached, found, strict=True)]
+
+    jax.eval_shape(look, leaves, leaves[0])
+    return jax.tree.unflatten(structure, reached)
 
 
 def _depend(jaxpr: Any, marked: list[bool]) -> list[bool]:
