@@ -25,6 +25,8 @@ from ._adjoint import (
     Eventprop as Eventprop,
     MPDED as MPDED,
     NextSpike as NextSpike,
+    OnlineEProp as OnlineEProp,
+    OnlineState as OnlineState,
     Operations as Operations,
     Paths as Paths,
     Recursion as Recursion,

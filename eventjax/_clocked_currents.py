@@ -135,3 +135,18 @@ def from_input(
     elif by_row:
         total, last = product(total, rows), product(last, rows)
     return Arriving(total, last, jnp.array(False))
+
+
+def input_raster(
+    connection: AbstractConnection, given: Spikes, grid: Grid, t1: Array
+) -> tuple[Float[Array, "steps batch in"], Float[Array, "batch in"]]:
+    """Input spikes of a connection without delays in their steps, and those at the very end
+    of the run."""
+    dtype, (batch, _) = given.times.dtype, given.times.shape
+    events = _events(connection, connection.in_size, given, grid, t1, None)
+    step, here = events.step[:, :, 0], events.here[:, :, 0]
+    sample = jnp.arange(batch, dtype=jnp.int32)[:, None]
+    raster = jnp.zeros((grid.num_steps, batch, connection.in_size), dtype)
+    raster = raster.at[step, sample, events.row].add(here.astype(dtype), mode="drop")
+    late = (here & (step == grid.num_steps)).astype(dtype)
+    return raster, jnp.zeros_like(raster[0]).at[sample, events.row].add(late)

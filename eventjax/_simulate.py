@@ -23,6 +23,7 @@ from ._layer_problem import initial_layer_state
 from ._network import Network
 from ._neuron import LeakyIntegrator
 from ._run_layer import LayerOutcome, run_layer
+from ._run_traces import run_traces
 from ._solution import LayerState, Solution
 from ._solver import AbstractSolver, Clocked, ClosedForm
 from ._solver._event_problem import never_spikes
@@ -105,30 +106,19 @@ def simulate(
     if integrate is not None:
         _check_integrate(integrate, network)
         integral = Integral(integrate, Trial(t0, t1, given))
-    out, runs = given, []
-    for k, layer in enumerate(network.layers):
-        is_last = k == len(network.layers) - 1
-        earlier = ()
-        if is_eprop and is_last and never_spikes(layer.neuron):
-            earlier = tuple(zip(network.layers, (r.out for r in runs)))
-        run = run_layer(
-            layer,
-            out,
-            states[k],
-            drives[k],
-            t0,
-            t1,
-            recorded,
-            solver,
-            adjoint,
-            is_first=k == 0,
-            grid=grid,
-            integral=integral if is_last else None,
-            earlier=earlier,
-        )
+    inputs = given, drives, t0, t1, recorded, solver, adjoint, grid
+    if is_eprop and adjoint.form == "traces":
+        adjoint.check(solver)
+        if state is not None:
+            raise ValueError(
+                "`EProp(form='traces')` starts from rest, but got a `state`: leave it out, "
+                "or use `OnlineEProp`, which goes on from where it stands."
+            )
+        runs = run_traces(network, *inputs)
+    else:
+        runs = _one_by_one(network, *inputs, states, integral)
+    for run in runs:
         code = jnp.where(code == 0, run.code, code)
-        out = run.out
-        runs.append(run)
 
     sol = Solution(
         spikes=_each(runs, lambda r: r.out, Spikes),
@@ -150,6 +140,36 @@ def simulate(
         detail = f"spikes in each layer that spikes (their capacities are {room})"
         throw_if_bad(code, detail, *counts)
     return _unbatch(sol, batch_shape)
+
+
+def _one_by_one(
+    network, given, drives, t0, t1, record, solver, adjoint, grid, states, integral
+) -> list[LayerOutcome]:
+    """Run each layer through all of the time, then the next."""
+    out, runs = given, []
+    for k, layer in enumerate(network.layers):
+        is_last = k == len(network.layers) - 1
+        earlier = ()
+        if isinstance(adjoint, EProp) and is_last and never_spikes(layer.neuron):
+            earlier = tuple(zip(network.layers, (r.out for r in runs)))
+        run = run_layer(
+            layer,
+            out,
+            states[k],
+            drives[k],
+            t0,
+            t1,
+            record,
+            solver,
+            adjoint,
+            is_first=k == 0,
+            grid=grid,
+            integral=integral if is_last else None,
+            earlier=earlier,
+        )
+        out = run.out
+        runs.append(run)
+    return runs
 
 
 def _batched(name: str, value: Any, size: int, batch_shape, dtype) -> Array:

@@ -15,6 +15,7 @@ from ._masked_backward import (
     Recursion as Recursion,
 )
 from ._mpd_ed import MPDED as MPDED
+from ._online_eprop import OnlineEProp as OnlineEProp, OnlineState as OnlineState
 from ._operations import (
     count_operations as count_operations,
     count_pairs as count_pairs,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.lax as lax
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from .._neuron import AbstractNeuron, adaptation_of, STDPALIF
 from .._solver._clocked_problem import ClockedProblem, ClockedRun
 from .._solver._event_problem import is_spike, never_spikes
+from .._solver._grid import Grid
 from .._solver._step import advance
 from ._base import AbstractClockedAdjoint
 
@@ -75,6 +77,46 @@ def _after_spikes(
     return jax.tree_util.tree_map_with_path(one, state, reset)
 
 
+class NeuronStep(eqx.Module):
+    """How the neurons of a layer take one step of a grid."""
+
+    rule: AbstractClockedAdjoint
+    neuron: AbstractNeuron
+    integrator: diffrax.AbstractSolver
+    grid: Grid
+    drive: Float[Array, "batch neurons"] | None
+
+    def __call__(
+        self,
+        number: Int[Array, ""],
+        state: PyTree[Float[Array, "batch neurons"]],
+        current: Float[Array, "batch neurons"],
+        known: Float[Array, "batch neurons"] | None = None,
+    ) -> tuple[PyTree, Float[Array, "batch neurons"] | None]:
+        """State and spikes (`None`: they never do) at the end of step `number`, from the
+        state at its start and the current that arrives. Spikes that are `known` are taken
+        as they are."""
+        neuron, grid = self.neuron, self.grid
+        t = grid.start(number, current.dtype)
+
+        def free(state, drive):
+            return advance(self.integrator, neuron, t, state, drive, grid.dt)
+
+        if self.drive is None:
+            state = jax.vmap(lambda s: free(s, 0.0))(state)
+        else:
+            state = jax.vmap(free)(state, self.drive)
+        state = jax.vmap(neuron.receive)(state, current)
+        t = grid.start(number + 1, current.dtype)
+        spikes = _fires(self.rule, neuron, t, state)
+        if known is not None:
+            spikes = lax.stop_gradient(known - spikes) + spikes
+        if spikes is not None:
+            through = self.rule.paths.reset
+            state = _after_spikes(neuron, t, state, spikes, through)
+        return state, spikes
+
+
 def run_steps(
     problem: ClockedProblem,
     rule: AbstractClockedAdjoint,
@@ -85,32 +127,17 @@ def run_steps(
     are `known` already are taken as they are, whatever the distance to the threshold."""
     neuron, grid, recurrence = problem.neuron, problem.grid, problem.recurrence
     steps, batch, _ = problem.currents.shape
-    dtype = problem.currents.dtype
-
-    def free(t: Array, state: PyTree) -> PyTree:
-        def one(state, drive):
-            return advance(problem.integrator, neuron, t, state, drive, grid.dt)
-
-        if problem.drive is None:
-            return jax.vmap(lambda s: one(s, 0.0))(state)
-        return jax.vmap(one)(state, problem.drive)
+    take = NeuronStep(rule, neuron, problem.integrator, grid, problem.drive)
 
     def step(carry: _Carry, given: tuple[Int[Array, ""], Array, Array | None]):
         number, current, known = given
-        state = free(grid.start(number, dtype), carry.state)
         if recurrence is not None:
             current = current + recurrence.current(carry.ring, number)
-        state = jax.vmap(neuron.receive)(state, current)
-
-        t, ring, largest = grid.start(number + 1, dtype), carry.ring, carry.max_voltages
-        spikes = _fires(rule, neuron, t, state)
-        if known is not None:
-            spikes = lax.stop_gradient(known - spikes) + spikes
-        if spikes is not None:
-            state = _after_spikes(neuron, t, state, spikes, rule.paths.reset)
-            if recurrence is not None:
-                back = spikes if rule.paths.recurrent else lax.stop_gradient(spikes)
-                ring = recurrence.remember(ring, number, back)
+        state, spikes = take(number, carry.state, current, known)
+        ring, largest = carry.ring, carry.max_voltages
+        if spikes is not None and recurrence is not None:
+            back = spikes if rule.paths.recurrent else lax.stop_gradient(spikes)
+            ring = recurrence.remember(ring, number, back)
         if largest is not None:
             largest = jnp.where(state.v > largest, state.v, largest)
         kept = state if problem.keep_states else None

@@ -61,8 +61,8 @@ def _recurrent(
 def routed(
     rows: Float[Array, "neurons outputs"],
     raster: Raster,
-    feedback: tuple[Float[Array, "hidden outputs"], ...],
-    hidden: tuple[Raster, ...],
+    feedback: tuple[Float[Array, "_ outputs"], ...],
+    hidden: tuple[Float[Array, "steps batch _"], ...],
 ) -> Float[Array, "steps batch outputs"]:
     """What a readout receives from the last layer's `raster`. Its gradient by the spikes of
     the `hidden` layers comes by feedback weights, and these, where they learn, get the
@@ -77,5 +77,7 @@ def _(primals, tangents):
     rows_dot, _, feedback_dot, hidden_dot = tangents
     dot = product(raster, rows_dot)
     for matrix, change, learnt in zip(feedback, hidden_dot, feedback_dot, strict=True):
-        dot = dot + product(change, matrix) + product(raster, learnt)
+        dot = dot + product(change, matrix)
+        if learnt.shape == rows.shape:  # else it is `Random`, which learns nothing
+            dot = dot + product(raster, learnt)
     return product(raster, rows), dot

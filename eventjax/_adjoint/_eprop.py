@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from .._network import Network
 from .._solver import AbstractSolver, Clocked
 from .._solver._event_problem import never_spikes
-from ..feedback import AbstractFeedback, Symmetric
+from ..feedback import AbstractFeedback, Random, Symmetric
 from ..surrogates import Triangle
 from ._base import AbstractClockedAdjoint, Paths, refuse
 from ._clocked_loop import with_slope
@@ -112,6 +112,14 @@ class EProp(AbstractClockedAdjoint):
                     f"`{type(self.feedback).__name__}` needs feedback weights of shape "
                     f"{(layer.neuron.size, shape[1])} in `layers[{k}]`, got {found}: draw "
                     "them with `ej.init.add_feedback`."
+                )
+            random = isinstance(self.feedback, Random)
+            if not random and layer.neuron.size != shape[0]:
+                raise ValueError(
+                    f"`{type(self.feedback).__name__}` feedback learns as the readout's "
+                    f"weights, for {shape[0]} neurons, do, but `layers[{k}]` has "
+                    f"{layer.neuron.size}: give all layers one size, or take "
+                    "`feedback.Random()`."
                 )
 
     @property

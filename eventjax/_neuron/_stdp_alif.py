@@ -90,6 +90,6 @@ class STDPALIF(AbstractStepped):
         # Not where only the present voltage is asked for
         is_reset = ((state.since == 0) | over) & (dt > 0)
         kept = jnp.where(is_reset, 0.0, state.v)
-        v = kept * jnp.exp(-dt / p.tau_mem) + drive
+        v = kept * jnp.exp(-dt / p.tau_mem) + jnp.where(dt > 0, drive, 0.0)
         a = self.step_adaptation(state, dt)
         return SteppedState(v, a, jnp.zeros_like(v), state.since + dt)

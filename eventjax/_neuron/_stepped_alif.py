@@ -173,6 +173,7 @@ class SteppedALIF(AbstractStepped):
             drop = drop + p.beta * state.a
         # Not where only the present voltage is asked for
         drop = jnp.where((state.since == 0) & (dt > 0), lax.stop_gradient(drop), 0.0)
+        drive = jnp.where(dt > 0, drive, 0.0)
         v = state.v * jnp.exp(-dt / p.tau_mem) - drop + drive
         a = self.step_adaptation(state, dt)
         return SteppedState(v, a, jnp.zeros_like(v), state.since + dt)

@@ -111,7 +111,8 @@ class SteppedIzhikevich(AbstractFlow):
     ) -> SteppedIzhikevichState:
         p, dt, v, u = parameters(self, state.v), dt, state.v, state.u
         v_dot = 0.04 * v * v + 5 * v + 140 - u
-        new = v + dt * v_dot + drive
+        # Not where only the present voltage is asked for
+        new = v + dt * v_dot + jnp.where(dt > 0, drive, 0.0)
         return SteppedIzhikevichState(new, u + dt * p.a * (p.b * v - u))
 
     def _clip(self, v: Array) -> Array:

@@ -16,7 +16,7 @@ class AbstractFeedback(eqx.Module):
     @abc.abstractmethod
     def matrix(
         self,
-        readout: Float[Array, "neurons outputs"],
+        readout: Float[Array, "last outputs"],
         own: Float[Array, "neurons outputs"] | None,
     ) -> Float[Array, "neurons outputs"]:
         """$B$, of the weights of the readout and the layer's own feedback weights. It gets
@@ -34,9 +34,9 @@ class Symmetric(AbstractFeedback):
 
     def matrix(
         self,
-        readout: Float[Array, "neurons outputs"],
+        readout: Float[Array, "last outputs"],
         own: Float[Array, "neurons outputs"] | None,
-    ) -> Float[Array, "neurons outputs"]:
+    ) -> Float[Array, "last outputs"]:
         return lax.stop_gradient(readout)
 
 
@@ -50,7 +50,7 @@ class Random(AbstractFeedback):
 
     def matrix(
         self,
-        readout: Float[Array, "neurons outputs"],
+        readout: Float[Array, "last outputs"],
         own: Float[Array, "neurons outputs"] | None,
     ) -> Float[Array, "neurons outputs"]:
         return lax.stop_gradient(_there(own))
@@ -67,7 +67,7 @@ class Adaptive(AbstractFeedback):
 
     def matrix(
         self,
-        readout: Float[Array, "neurons outputs"],
+        readout: Float[Array, "last outputs"],
         own: Float[Array, "neurons outputs"] | None,
     ) -> Float[Array, "neurons outputs"]:
         return _there(own)
