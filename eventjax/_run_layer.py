@@ -7,7 +7,8 @@ import equinox.internal as eqxi
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._adjoint import AbstractAdjoint
+from ._adjoint import AbstractAdjoint, AbstractExactEProp, DensityEProp, Eventprop
+from ._adjoint._exact_eprop import without_onward_paths
 from ._layer_arrivals import layer_arrivals
 from ._layer_outcome import first_fault, LayerOutcome
 from ._layer_problem import (
@@ -19,6 +20,8 @@ from ._layer_problem import (
 from ._network import Layer
 from ._neuron import has_closed_form, LeakyIntegrator, LIFState
 from ._run_clocked import run_clocked
+from ._run_density import run_density
+from ._run_readout import run_readout, Signal
 from ._solution import LayerState, RESULTS
 from ._solver import AbstractSolver, Clocked, ClosedForm, DiffraxEvent
 from ._solver._event_problem import AbstractEngine, EventRun, never_spikes
@@ -44,7 +47,7 @@ def run_layer(
     is_first: bool,
     grid: Grid | None,
     integral: Integral | None,
-    earlier: Sequence[tuple[Layer, Frames]] = (),
+    earlier: Sequence[tuple[Layer, Frames | Signal]] = (),
 ) -> LayerOutcome:
     """Run one layer on what the layer before gives; `grid` is that of `Clocked`. Only a
     `LeakyIntegrator` can be asked for an `integral`, and a readout under a rule with
@@ -79,6 +82,22 @@ def run_layer(
             f"`{type(solver).__name__}` cannot take on: go on with `Clocked`, or start "
             "from a state that a run with exact spike times gave."
         )
+
+    def exact(layer, given, state, drive, integral) -> LayerOutcome:
+        inputs = layer, given, state, drive, t0, t1, record, solver
+        return run_layer(*inputs, Eventprop(), is_first, None, integral)
+
+    if earlier:
+        inputs = layer, given, state, drive, t0, t1, integral
+        return run_readout(exact, *inputs, earlier, adjoint)
+    if isinstance(adjoint, AbstractExactEProp):
+        given, state = without_onward_paths(given, state, is_first)
+    if isinstance(adjoint, DensityEProp):
+        inputs = layer, given, state, drive
+        run = lambda: exact(*inputs, integral)
+        if never_spikes(layer.neuron):
+            return run()
+        return run_density(run, *inputs, t0, t1, record, adjoint)
     inputs = given, state, drive, t0, t1, record
     if isinstance(solver, ClosedForm) and is_leaky(layer):
         return _run_leaky(layer, *inputs, adjoint, is_first, integral)

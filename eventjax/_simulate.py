@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._adjoint import AbstractAdjoint, EProp, Eventprop
+from ._adjoint import AbstractAdjoint, AbstractExactEProp, EProp, Eventprop
 from ._checks import (
     duration_faults,
     item_of,
@@ -95,7 +95,7 @@ def simulate(
     code = worst(jnp.zeros(batch, jnp.int32), faults)
     given = without(given, code != 0)
 
-    is_eprop = isinstance(adjoint, EProp)
+    is_eprop = isinstance(adjoint, (EProp, AbstractExactEProp))
     if is_eprop:
         adjoint.check_network(network)
     states = _states(network, state, batch_shape, dtype)
@@ -110,7 +110,7 @@ def simulate(
         is_last = k == len(network.layers) - 1
         earlier = ()
         if is_eprop and is_last and never_spikes(layer.neuron):
-            earlier = tuple(zip(network.layers, (r.out for r in runs)))
+            earlier = tuple(zip(network.layers, (r.signal for r in runs)))
         run = run_layer(
             layer,
             out,
