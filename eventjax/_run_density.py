@@ -1,7 +1,5 @@
 """A layer under `DensityEProp`: exact spikes first, then the course to differentiate."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import equinox.internal as eqxi
 import jax
@@ -26,7 +24,7 @@ _NO_TIMES = (
 
 
 def run_density(
-    run: Callable[[], LayerOutcome],
+    outcome: LayerOutcome,
     layer: Layer,
     given: Spikes,
     state: LayerState,
@@ -36,9 +34,9 @@ def run_density(
     record: Float[Array, "batch times"] | None,
     rule: DensityEProp,
 ) -> LayerOutcome:
-    """The outcome of `run`, an ordinary run of the layer, with the derivative of the rule
-    and the density of its spikes."""
-    exact = stopped(run())
+    """The outcome of an ordinary run of the layer with the derivative of the rule, and with
+    the density of its spikes."""
+    exact = stopped(outcome)
     found, voltages = _follow(
         layer, exact.out, given, state, drive, t0, t1, record, rule
     )

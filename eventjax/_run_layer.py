@@ -7,7 +7,12 @@ import equinox.internal as eqxi
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._adjoint import AbstractAdjoint, AbstractExactEProp, DensityEProp, Eventprop
+from ._adjoint import (
+    AbstractAdjoint,
+    AbstractExactAdjoint,
+    AbstractExactEProp,
+    Eventprop,
+)
 from ._adjoint._exact_eprop import without_onward_paths
 from ._layer_arrivals import layer_arrivals
 from ._layer_outcome import first_fault, LayerOutcome
@@ -83,21 +88,30 @@ def run_layer(
             "from a state that a run with exact spike times gave."
         )
 
-    def exact(layer, given, state, drive, integral) -> LayerOutcome:
-        inputs = layer, given, state, drive, t0, t1, record, solver
-        return run_layer(*inputs, Eventprop(), is_first, None, integral)
+    def run(layer, given, state, adjoint) -> LayerOutcome:
+        inputs = layer, given, state, drive, t0, t1, record
+        return _run_exact(*inputs, solver, adjoint, is_first, integral)
 
+    if not isinstance(adjoint, AbstractExactEProp):
+        return run(layer, given, state, adjoint)
     if earlier:
-        inputs = layer, given, state, drive, t0, t1, integral
-        return run_readout(exact, *inputs, earlier, adjoint)
-    if isinstance(adjoint, AbstractExactEProp):
-        given, state = without_onward_paths(given, state, is_first)
-    if isinstance(adjoint, DensityEProp):
-        inputs = layer, given, state, drive
-        run = lambda: exact(*inputs, integral)
-        if never_spikes(layer.neuron):
-            return run()
-        return run_density(run, *inputs, t0, t1, record, adjoint)
+        ordinary = lambda layer, given: run(layer, given, state, Eventprop())
+        inputs = layer, given, state, drive, t0, t1, record, integral
+        return run_readout(ordinary, *inputs, earlier, adjoint)
+    given, state = without_onward_paths(given, state, is_first)
+    if isinstance(adjoint, AbstractExactAdjoint):
+        return run(layer, given, state, adjoint)
+    outcome = run(layer, given, state, Eventprop())
+    if never_spikes(layer.neuron):
+        return outcome
+    inputs = layer, given, state, drive, t0, t1, record
+    return run_density(outcome, *inputs, adjoint)
+
+
+def _run_exact(
+    layer, given, state, drive, t0, t1, record, solver, adjoint, is_first, integral
+) -> LayerOutcome:
+    """One layer with exact spike times, under a rule that is told nothing of the others."""
     inputs = given, state, drive, t0, t1, record
     if isinstance(solver, ClosedForm) and is_leaky(layer):
         return _run_leaky(layer, *inputs, adjoint, is_first, integral)

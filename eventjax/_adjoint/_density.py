@@ -80,9 +80,8 @@ def course(
     events = starts, timeline.times, timeline.received, timeline.source
     state, (spiked, v) = lax.scan(body, state, events)
 
-    place = jnp.arange(substeps, dtype=ends.dtype)[:, None] + jnp.asarray(
-        NODES, ends.dtype
-    )
+    step = jnp.arange(substeps, dtype=ends.dtype)
+    place = step[:, None] + jnp.asarray(NODES, ends.dtype)[None]
     h = (ends - starts) / substeps
     times = starts[:, None, None] + h[:, None, None] * place[None, :, :, None]
     batch = ends.shape[1]
