@@ -16,6 +16,7 @@ from ._adjoint import (
     AbstractAdjoint as AbstractAdjoint,
     AbstractClockedAdjoint as AbstractClockedAdjoint,
     AbstractExactAdjoint as AbstractExactAdjoint,
+    AbstractExactEProp as AbstractExactEProp,
     AbstractMaskedBackward as AbstractMaskedBackward,
     AbstractRampAdjoint as AbstractRampAdjoint,
     count_operations as count_operations,

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from .._neuron import ALIF, LIF
+from .._neuron import ALIF, ALIFState, LIF
 
 
 _HALF = np.sqrt(3.0) / 6
@@ -53,7 +53,7 @@ def collocate(
     spiked = 0.5 * h * jnp.stack(e)
     left = [jnp.exp(-(1 - c) * h / tau) for c in nodes]
     a = end.a + left[0] * spiked[0] + left[1] * spiked[1]
-    return type(end)(end.v, end.i, a), spiked
+    return ALIFState(end.v, end.i, a), spiked
 
 
 def _slope(shape: Callable[[Array], Array], x: Any) -> Array:

@@ -53,12 +53,19 @@ class EventEProp(AbstractExactEProp, AbstractExactAdjoint):
         published relative is Bacho and Chu, arXiv 2403.08804, by its abstract.
     """
 
-    feedback: AbstractFeedback = Symmetric()
-    max_jump: float | None = eqx.field(static=True, default=None)
+    feedback: AbstractFeedback
+    max_jump: float | None = eqx.field(static=True)
 
-    def __check_init__(self):
-        check_feedback(self.feedback)
-        check_max_jump(self.max_jump)
+    def __init__(
+        self,
+        feedback: AbstractFeedback = Symmetric(),
+        *,
+        max_jump: float | None = None,
+    ):
+        check_feedback(feedback)
+        check_max_jump(max_jump)
+        self.feedback = feedback
+        self.max_jump = max_jump
 
     def check(self, solver: AbstractSolver) -> None:
         if not isinstance(solver, (ClosedForm, DiffraxEvent)):

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ._problem import LayerProblem
+from ._window import wide
 
 
 def currents_at(
@@ -17,7 +18,7 @@ def currents_at(
     times = problem.times
     there = times <= t
     gap = t - jnp.where(there, times, t)
-    left = jnp.where(there, jnp.exp(-gap / problem.tau_syn), 0.0)
+    left = jnp.where(there, jnp.exp(-gap / wide(problem.tau_syn)), 0.0)
     return jnp.sum(left * problem.received, axis=0)
 
 
