@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ._adjoint._density import Density
 from ._checks import code_of
 from ._solution import LayerState
 from ._spikes import Frames, Spikes
@@ -24,6 +25,12 @@ class LayerOutcome(eqx.Module):
     code: Int[Array, " batch"]  # of `RESULTS`
     voltage_integrals: Float[Array, "batch neurons"] | None = None
     slopes: Float[Array, "batch capacity"] | None = None
+    density: Density | None = None  # that `DensityEProp` learns by
+
+    @property
+    def signal(self) -> Spikes | Frames | Density:
+        """What errors of a readout come back to, under a rule with feedback."""
+        return self.out if self.density is None else self.density
 
 
 def first_fault(code: Array, fault: Array, result: Any) -> Array:

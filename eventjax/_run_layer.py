@@ -7,7 +7,13 @@ import equinox.internal as eqxi
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._adjoint import AbstractAdjoint
+from ._adjoint import (
+    AbstractAdjoint,
+    AbstractExactAdjoint,
+    AbstractExactEProp,
+    Eventprop,
+)
+from ._adjoint._exact_eprop import without_onward_paths
 from ._layer_arrivals import layer_arrivals
 from ._layer_outcome import first_fault, LayerOutcome
 from ._layer_problem import (
@@ -19,6 +25,8 @@ from ._layer_problem import (
 from ._network import Layer
 from ._neuron import has_closed_form, LeakyIntegrator, LIFState
 from ._run_clocked import run_clocked
+from ._run_density import run_density
+from ._run_readout import run_readout, Signal
 from ._solution import LayerState, RESULTS
 from ._solver import AbstractSolver, Clocked, ClosedForm, DiffraxEvent
 from ._solver._event_problem import AbstractEngine, EventRun, never_spikes
@@ -44,7 +52,7 @@ def run_layer(
     is_first: bool,
     grid: Grid | None,
     integral: Integral | None,
-    earlier: Sequence[tuple[Layer, Frames]] = (),
+    earlier: Sequence[tuple[Layer, Frames | Signal]] = (),
 ) -> LayerOutcome:
     """Run one layer on what the layer before gives; `grid` is that of `Clocked`. Only a
     `LeakyIntegrator` can be asked for an `integral`, and a readout under a rule with
@@ -79,6 +87,31 @@ def run_layer(
             f"`{type(solver).__name__}` cannot take on: go on with `Clocked`, or start "
             "from a state that a run with exact spike times gave."
         )
+
+    def run(layer, given, state, adjoint) -> LayerOutcome:
+        inputs = layer, given, state, drive, t0, t1, record
+        return _run_exact(*inputs, solver, adjoint, is_first, integral)
+
+    if not isinstance(adjoint, AbstractExactEProp):
+        return run(layer, given, state, adjoint)
+    if earlier:
+        ordinary = lambda layer, given: run(layer, given, state, Eventprop())
+        inputs = layer, given, state, drive, t0, t1, record, integral
+        return run_readout(ordinary, *inputs, earlier, adjoint)
+    given, state = without_onward_paths(given, state, is_first)
+    if isinstance(adjoint, AbstractExactAdjoint):
+        return run(layer, given, state, adjoint)
+    outcome = run(layer, given, state, Eventprop())
+    if never_spikes(layer.neuron):
+        return outcome
+    inputs = layer, given, state, drive, t0, t1, record
+    return run_density(outcome, *inputs, adjoint)
+
+
+def _run_exact(
+    layer, given, state, drive, t0, t1, record, solver, adjoint, is_first, integral
+) -> LayerOutcome:
+    """One layer with exact spike times, under a rule that is told nothing of the others."""
     inputs = given, state, drive, t0, t1, record
     if isinstance(solver, ClosedForm) and is_leaky(layer):
         return _run_leaky(layer, *inputs, adjoint, is_first, integral)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._adjoint import AbstractAdjoint, EProp, Eventprop
+from ._adjoint import AbstractAdjoint, AbstractExactEProp, EProp, Eventprop
 from ._checks import (
     duration_faults,
     item_of,
@@ -96,7 +96,7 @@ def simulate(
     code = worst(jnp.zeros(batch, jnp.int32), faults)
     given = without(given, code != 0)
 
-    is_eprop = isinstance(adjoint, EProp)
+    is_eprop = isinstance(adjoint, (EProp, AbstractExactEProp))
     if is_eprop:
         adjoint.check_network(network)
     states = _states(network, state, batch_shape, dtype)
@@ -107,7 +107,7 @@ def simulate(
         _check_integrate(integrate, network)
         integral = Integral(integrate, Trial(t0, t1, given))
     inputs = given, drives, t0, t1, recorded, solver, adjoint, grid
-    if is_eprop and adjoint.form == "traces":
+    if isinstance(adjoint, EProp) and adjoint.form == "traces":
         adjoint.check(solver)
         if state is not None:
             raise ValueError(
@@ -146,12 +146,13 @@ def _one_by_one(
     network, given, drives, t0, t1, record, solver, adjoint, grid, states, integral
 ) -> list[LayerOutcome]:
     """Run each layer through all of the time, then the next."""
+    is_eprop = isinstance(adjoint, (EProp, AbstractExactEProp))
     out, runs = given, []
     for k, layer in enumerate(network.layers):
         is_last = k == len(network.layers) - 1
         earlier = ()
-        if isinstance(adjoint, EProp) and is_last and never_spikes(layer.neuron):
-            earlier = tuple(zip(network.layers, (r.out for r in runs)))
+        if is_eprop and is_last and never_spikes(layer.neuron):
+            earlier = tuple(zip(network.layers, (r.signal for r in runs)))
         run = run_layer(
             layer,
             out,

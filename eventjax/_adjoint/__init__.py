@@ -6,9 +6,12 @@ from ._base import (
     Paths as Paths,
 )
 from ._clocked_loop import with_slope as with_slope
+from ._density_eprop import DensityEProp as DensityEProp
 from ._direct import Direct as Direct
 from ._eprop import EProp as EProp
+from ._event_eprop import EventEProp as EventEProp
 from ._eventprop import Eventprop as Eventprop
+from ._exact_eprop import AbstractExactEProp as AbstractExactEProp
 from ._masked_backward import (
     AbstractMaskedBackward as AbstractMaskedBackward,
     NextSpike as NextSpike,

@@ -76,7 +76,7 @@ class EProp(AbstractClockedAdjoint):
 
     def check(self, solver: AbstractSolver) -> None:
         if not isinstance(solver, Clocked):
-            exact = "`Eventprop()` or `Direct()`, or the solver `Clocked(dt)`"
+            exact = "the adjoint `EventEProp()`, or the solver `Clocked(dt)`"
             refuse(self, solver, exact)
 
     def check_network(self, network: Network) -> None:

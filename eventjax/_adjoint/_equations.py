@@ -53,6 +53,8 @@ class Wanted(eqx.Module):
     """Which gradients are asked for, of those that cost something."""
 
     times: bool = eqx.field(static=True)  # of what arrives from before
+    # Whether the times at which own spikes arrive pass theirs on to these spikes
+    spikes: bool = eqx.field(static=True)
     neurons: bool = eqx.field(static=True)  # of any of the neurons' parameters
 
 
@@ -82,6 +84,7 @@ class _Given(eqx.Module):
     neurons: Neurons
     trace: Trace
     max_jump: float | None = eqx.field(static=True)
+    own_paths: bool = eqx.field(static=True)
 
 
 def _time_cotangents(row: Array, v: Array, i: Array, taus: Taus) -> Array:
@@ -148,7 +151,7 @@ def _read(
         if adjoint.times is not None:
             new["times"] = write(adjoint.times, t_bar)
         if upcoming is not None:
-            new |= _read_returns(adjoint, window, upcoming, whole, reads_i)
+            new |= _read_returns(adjoint, window, upcoming, whole, reads_i, given)
     if adjoint.rows is not None:
         new["rows"] = adjoint.rows.at[window.index].add(reads_i)
     if adjoint.currents is not None:
@@ -160,7 +163,12 @@ def _read(
 
 
 def _read_returns(
-    adjoint: _Adjoint, window: Window, upcoming: Upcoming, t_bar: Array, reads_i: Array
+    adjoint: _Adjoint,
+    window: Window,
+    upcoming: Upcoming,
+    t_bar: Array,
+    reads_i: Array,
+    given: _Given,
 ) -> dict[str, Array]:
     """Gradients of own spikes that arrive."""
     there, which = window.own >= 0, jnp.maximum(window.own, 0)
@@ -168,12 +176,11 @@ def _read_returns(
     def pick(x, into):
         return jnp.where(there, jnp.take_along_axis(x, which, axis=0), into.shape[0])
 
-    spike = pick(upcoming.spike, adjoint.spike_times)
     stream = pick(upcoming.stream, adjoint.delay)
-    new = {
-        "spike_times": adjoint.spike_times.at[spike].add(t_bar, mode="drop"),
-        "delay": adjoint.delay.at[stream].add(t_bar, mode="drop"),
-    }
+    new = {"delay": adjoint.delay.at[stream].add(t_bar, mode="drop")}
+    if given.own_paths:
+        spike = pick(upcoming.spike, adjoint.spike_times)
+        new["spike_times"] = adjoint.spike_times.at[spike].add(t_bar, mode="drop")
     if adjoint.recurrent is not None:
         # They arrive at the window's end only.
         new["recurrent"] = adjoint.recurrent.at[stream[-1]].add(
@@ -330,6 +337,7 @@ def backward(
         neurons_of(problem),
         trace,
         max_jump,
+        wanted.spikes,
     )
 
     def body(state):

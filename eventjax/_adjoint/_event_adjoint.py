@@ -15,20 +15,20 @@ from ._event_equations import event_backward, EventCotangents, EventTrace
 
 # Gradients go to the first argument only. `fixed` is (t0, t1, index, engine).
 @eqx.filter_custom_vjp
-def _run(problem, *, fixed, capacity):
+def _run(problem, *, fixed, capacity, recurrent):
     problem, engine = _whole(problem, fixed)
     return solve_events(problem, engine, capacity)[0]
 
 
 @_run.def_fwd
-def _forward(perturbed, problem, *, fixed, capacity):
+def _forward(perturbed, problem, *, fixed, capacity, recurrent):
     problem, engine = _whole(problem, fixed)
     run, end = solve_events(problem, engine, capacity, keep_steps=True)
     return run, EventTrace.of(end)
 
 
 @_run.def_bwd
-def _backward(trace, grad_run, perturbed, problem, *, fixed, capacity):
+def _backward(trace, grad_run, perturbed, problem, *, fixed, capacity, recurrent):
     problem, engine = _whole(problem, fixed)
     zeros = lambda given, like: jnp.zeros_like(like) if given is None else given
     batch, neurons = problem.drive.shape
@@ -41,7 +41,7 @@ def _backward(trace, grad_run, perturbed, problem, *, fixed, capacity):
         state,
         zeros(grad_run.voltages, recorded),
     )
-    grads = event_backward(problem, engine, trace, bars)
+    grads = event_backward(problem, engine, trace, bars, recurrent)
     blank = eqx.tree_at(_fixed, problem, (None, None, None))
     return eqx.tree_at(
         lambda p: [getattr(p, name) for name in grads],
@@ -64,14 +64,18 @@ def _whole(problem: EventProblem, fixed: Any) -> tuple[EventProblem, AbstractEng
 
 
 def event_eventprop(
-    problem: EventProblem, engine: AbstractEngine, capacity: int
+    problem: EventProblem,
+    engine: AbstractEngine,
+    capacity: int,
+    recurrent: bool = True,
 ) -> EventRun:
-    """Run a layer whose derivative is that of `event_backward`."""
+    """Run a layer whose derivative is that of `event_backward`; unless `recurrent`, own
+    spikes arrive at times that count as given."""
     # Integers that come out of a sort carry an empty tangent.
     index = lax.stop_gradient(problem.index)
     fixed = problem.t0, problem.t1, index, engine
     problem = eqx.tree_at(_fixed, problem, (None, None, None))
-    return _run(problem, fixed=fixed, capacity=capacity)
+    return _run(problem, fixed=fixed, capacity=capacity, recurrent=recurrent)
 
 
 def event_direct(

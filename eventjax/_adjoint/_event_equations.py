@@ -79,6 +79,7 @@ def _pass_step(
     trace: EventTrace,
     voltages: Array,
     silent: bool,
+    own_paths: bool,
 ) -> _Reverse:
     batch = at.t.shape[0]
     sample = jnp.arange(batch, dtype=jnp.int32)
@@ -123,8 +124,9 @@ def _pass_step(
     spikes, recurrent, delay = at.spikes, at.recurrent, at.delay
     if recurrent is not None:
         own = arrives & ~decision.is_input
-        slot = jnp.where(own, decision.place, spikes.shape[1])
-        spikes = spikes.at[sample, slot].add(target_bar, mode="drop")
+        if own_paths:
+            slot = jnp.where(own, decision.place, spikes.shape[1])
+            spikes = spikes.at[sample, slot].add(target_bar, mode="drop")
         source = jnp.where(own, source, recurrent.shape[0])
         recurrent = recurrent.at[source].add(row_bar, mode="drop")
         delay = delay.at[source].add(target_bar, mode="drop")
@@ -149,9 +151,11 @@ def event_backward(
     engine: AbstractEngine,
     trace: EventTrace,
     bars: EventCotangents,
+    own_paths: bool,
 ) -> Any:
     """Gradients of the fields of the problem that have one, as a problem with `None` in
-    the others."""
+    the others. Only on `own_paths` do the times at which own spikes arrive pass theirs on
+    to these spikes."""
     silent = never_spikes(problem.neuron)
     arrays = eqx.filter(problem.neuron, eqx.is_inexact_array)
     zeros = lambda x: jax.tree.map(jnp.zeros_like, x)
@@ -170,7 +174,7 @@ def event_backward(
     )
 
     def body(at: _Reverse) -> _Reverse:
-        return _pass_step(at, problem, engine, trace, bars.voltages, silent)
+        return _pass_step(at, problem, engine, trace, bars.voltages, silent, own_paths)
 
     end = lax.while_loop(lambda at: jnp.any(at.left > 0), body, start)
     return {

@@ -17,14 +17,14 @@ from ._jumps import credible_slope, smallest_slope
 
 # Gradients go to the first argument only. `fixed` is (t0, t1, index, streams).
 @eqx.filter_custom_vjp
-def _run(problem, *, fixed, capacity, max_jump):
+def _run(problem, *, fixed, capacity, max_jump, recurrent):
     problem = _whole(problem, fixed)
     run, trace = solve(problem, capacity)
     return _with_clipped(run, trace, problem, max_jump)
 
 
 @_run.def_fwd
-def _forward(perturbed, problem, *, fixed, capacity, max_jump):
+def _forward(perturbed, problem, *, fixed, capacity, max_jump, recurrent):
     by_tau = perturbed.tau_mem or perturbed.tau_syn
     problem = _whole(problem, fixed)
     run, trace = solve(problem, capacity, by_tau)
@@ -32,7 +32,9 @@ def _forward(perturbed, problem, *, fixed, capacity, max_jump):
 
 
 @_run.def_bwd
-def _backward(trace, grad_run, perturbed, problem, *, fixed, capacity, max_jump):
+def _backward(
+    trace, grad_run, perturbed, problem, *, fixed, capacity, max_jump, recurrent
+):
     problem = _whole(problem, fixed)
     zeros = jnp.zeros_like(problem.v)
     times = grad_run.times
@@ -45,6 +47,7 @@ def _backward(trace, grad_run, perturbed, problem, *, fixed, capacity, max_jump)
     p = perturbed
     wanted = Wanted(
         times=bool(p.times),
+        spikes=recurrent,
         neurons=any((p.tau_mem, p.tau_syn, p.v_threshold, p.v_reset, p.bias)),
     )
     return backward(problem, trace, bars, max_jump, wanted)
@@ -77,6 +80,47 @@ def _whole(problem: LayerProblem, fixed) -> LayerProblem:
     return jax.tree.map(jnp.asarray, problem)
 
 
+def leaky_eventprop(
+    problem: LayerProblem,
+    capacity: int,
+    max_jump: float | None,
+    recurrent: bool = True,
+) -> LayerRun:
+    """Run a layer whose derivative is that of `backward`. Unless `recurrent`, own spikes
+    arrive at times that count as given, and so no gradient goes from neuron to neuron."""
+    # Integers that come out of a sort carry an empty tangent.
+    index = lax.stop_gradient((problem.index, problem.streams))
+    fixed = problem.t0, problem.t1, *index
+    is_none = lambda x: x is None
+    problem = eqx.tree_at(_fixed, problem, (None,) * 4, is_leaf=is_none)
+    return _run(
+        problem,
+        fixed=fixed,
+        capacity=capacity,
+        max_jump=max_jump,
+        recurrent=recurrent,
+    )
+
+
+def check_max_jump(max_jump: float | None) -> None:
+    if max_jump is not None and not max_jump > 1:
+        raise ValueError(
+            "`max_jump` must be above 1, the factor of an infinitely steep spike, "
+            f"or `None` for exact gradients; got {max_jump}."
+        )
+
+
+def refuse_max_jump(
+    adjoint: AbstractExactAdjoint, max_jump: float | None, problem: EventProblem
+) -> None:
+    if max_jump is not None:
+        raise ValueError(
+            "`max_jump` bounds the jumps of `LIF` neurons under `ClosedForm` only, "
+            f"got {type(problem.neuron).__name__} neurons that are solved event by "
+            f"event: use `{type(adjoint).__name__}` without it."
+        )
+
+
 class Eventprop(AbstractExactAdjoint):
     r"""Exact gradients by one pass back through the spikes: the default.
 
@@ -104,31 +148,17 @@ class Eventprop(AbstractExactAdjoint):
     max_jump: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        if self.max_jump is not None and not self.max_jump > 1:
-            raise ValueError(
-                "`max_jump` must be above 1, the factor of an infinitely steep spike, "
-                f"or `None` for exact gradients; got {self.max_jump}."
-            )
+        check_max_jump(self.max_jump)
 
     def check(self, solver: AbstractSolver) -> None:
         if not isinstance(solver, (ClosedForm, DiffraxEvent)):
             refuse(self, solver, "`ClosedForm()` or `DiffraxEvent()`")
 
     def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
-        # Integers that come out of a sort carry an empty tangent.
-        index = lax.stop_gradient((problem.index, problem.streams))
-        fixed = problem.t0, problem.t1, *index
-        is_none = lambda x: x is None
-        problem = eqx.tree_at(_fixed, problem, (None,) * 4, is_leaf=is_none)
-        return _run(problem, fixed=fixed, capacity=capacity, max_jump=self.max_jump)
+        return leaky_eventprop(problem, capacity, self.max_jump)
 
     def run_events(
         self, problem: EventProblem, engine: AbstractEngine, capacity: int
     ) -> EventRun:
-        if self.max_jump is not None:
-            raise ValueError(
-                "`max_jump` bounds the jumps of `LIF` neurons under `ClosedForm` only, "
-                f"got {type(problem.neuron).__name__} neurons that are solved event by "
-                "event: use `Eventprop()`."
-            )
+        refuse_max_jump(self, self.max_jump, problem)
         return event_eventprop(problem, engine, capacity)

@@ -77,15 +77,26 @@ def _maximum(
     return pick(when), jnp.where(arrives, first - 1, -1)
 
 
-def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
-    """The largest voltage of each neuron, which must not spike.
+def maximum_times(problem: LayerProblem) -> Float[Array, "batch neurons"]:
+    """When the voltage of each neuron is largest.
 
-    Where V' is zero its derivative needs none of the time of the maximum. But V may also
-    be largest where inhibition arrives, and then that time is the time of an arrival."""
+    Where V' is zero the largest voltage needs no derivative of its time. But V may also be
+    largest where inhibition arrives, and then that time is the time of an arrival."""
     problem = without_streams(problem)
     when, arrival = _maximum(lax.stop_gradient(problem))
     times = jnp.broadcast_to(problem.times, (problem.times.shape[0], *when.shape))
     at = jnp.maximum(arrival, 0)[None]
     moving = jnp.take_along_axis(times, at, axis=0, mode="promise_in_bounds")[0]
-    when = jnp.where(arrival >= 0, moving, lax.stop_gradient(when))
-    return _voltage(when, problem)
+    return jnp.where(arrival >= 0, moving, lax.stop_gradient(when))
+
+
+def voltages_then(
+    when: Float[Array, "batch neurons"], problem: LayerProblem
+) -> Float[Array, "batch neurons"]:
+    """V of each neuron, which must not spike, at a time of its own."""
+    return _voltage(when, without_streams(problem))
+
+
+def max_voltages(problem: LayerProblem) -> Float[Array, "batch neurons"]:
+    """The largest voltage of each neuron, which must not spike."""
+    return voltages_then(maximum_times(problem), problem)

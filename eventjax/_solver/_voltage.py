@@ -92,9 +92,10 @@ def _returning(problem: LayerProblem, run: LayerRun) -> tuple[Array, Array]:
 
 
 def voltages_at(
-    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun
+    at: Float[Array, "batch times"], problem: LayerProblem, run: LayerRun | None
 ) -> Float[Array, "batch times neurons"]:
-    """V at given times of `[t0, t1]`, in any order; at a spike that of just after it.
+    """V at given times of `[t0, t1]`, in any order; at a spike that of just after it. The
+    run is needed for neurons that spike.
 
     Each event is carried to the next of the times, and all of them from there on together:
     the cost is that of events and times, not of events for each time.
@@ -107,6 +108,7 @@ def voltages_at(
     kicks = _Kicks(nothing, nothing)
     kicks = kicks.arrivals(problem.times, problem.received, times, taus)
     if problem.v_threshold is not None:
+        assert run is not None
         kicks = kicks.falls(problem, run, times)
         if problem.recurrent is not None:
             kicks = kicks.arrivals(*_returning(problem, run), times, taus)
