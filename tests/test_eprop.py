@@ -1,7 +1,7 @@
 """e-prop on a time grid: the same gradients as autodiff of cut graphs and as the recursions
 of eligibility traces."""
 
-import itertools
+import itertools as it
 
 import equinox as eqx
 import jax
@@ -59,7 +59,7 @@ FAST = {
 }
 GRAPHS = [
     x if x in FAST else pytest.param(*x, marks=pytest.mark.slow)
-    for x in itertools.product(KINDS, FEEDBACK)
+    for x in it.product(KINDS, FEEDBACK)
 ]
 
 
