@@ -180,6 +180,31 @@ def pictures() -> str:
     )
 
 
+def eprop() -> str:
+    """What a gradient step of e-prop costs."""
+    path = MEASURED / "eprop-cpu.json"
+    record = json.loads(path.read_text())
+    found = {(x["what"], x["who"], x["batch"], x["steps"]): x for x in record["rows"]}
+    steps = sorted({x["steps"] for x in record["rows"] if x["what"] == "memory"})
+    long = record["config"]["steps"]
+    rows = []
+    for who in dict.fromkeys(x["who"] for x in record["rows"]):
+        memory = [found["memory", who, 1, n]["layer_mb"] for n in steps]
+        times = [found.get(("time", who, batch, long)) for batch in (1, 32)]
+        rows.append(
+            [who, *(f"{x:.1f}" for x in memory)]
+            + ["-" if x is None else f"{x['grad_ms']:.0f}" for x in times]
+        )
+    header = ["", *(f"MB, {n} steps" for n in steps)]
+    header += [f"ms, batch {batch}" for batch in (1, 32)]
+    machine = record["machine"]
+    return (
+        markdown(header, rows)
+        + f"\n\n[Stored](experiments/benchmark/results/{path.name}), on "
+        + f"{machine['cores']} cores of {machine['cpu']}, JAX {record['versions']['jax']}."
+    )
+
+
 TABLES = {
     "neurons": neurons,
     "speed W1": lambda: speed("W1"),
@@ -193,6 +218,7 @@ LATER = {
     "speed W2F": ("W2F-cpu", lambda: speed("W2F", memory=True)),
     "scaling": ("scaling-W2-cpu", scaling),
     "pictures": ("pictures-cpu", pictures),
+    "eprop": ("eprop-cpu", eprop),
 }
 
 
