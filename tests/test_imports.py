@@ -24,6 +24,7 @@ ROOMS = """
     _layer_arrivals _layer_problem _checks _given _layer_outcome
     _clocked_currents _run_clocked _run_layer _simulate _simulate_first_spikes
     losses init encoders
+    graded
     equilibrium train
     plot data interop
 """.split()
