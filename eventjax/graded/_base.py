@@ -71,7 +71,7 @@ class AbstractLayer(eqx.Module):
         """
 
     @abc.abstractmethod
-    def matrices(self) -> list[Float[Array, "from to"]]:
+    def matrices(self) -> list[Any]:
         """All weight matrices."""
 
     @abc.abstractmethod

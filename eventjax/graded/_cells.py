@@ -120,8 +120,8 @@ class Cells(AbstractLayer):
         outputs, state, _ = run_frames(step, state, drive, valid)
         return Passed(outputs, state, drift)
 
-    def matrices(self) -> list[Float[Array, "from to"]]:
-        return [self.cell.weight_ih.T, self.cell.weight_hh.T]
+    def matrices(self) -> list[Any]:
+        return [self.cell.weight_ih, self.cell.weight_hh]
 
     def folded(self) -> "Cells":
         weight, shift = self.normalisation.folded(self.cell.weight_ih.T)

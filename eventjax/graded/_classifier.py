@@ -23,7 +23,7 @@ class Classified(eqx.Module):
     """
 
     outputs: Float[Array, "batch frames classes"]
-    hidden: tuple[Float[Array, "batch frames units"], ...]
+    hidden: tuple[Float[Array, "batch frames _"], ...]
     state: tuple[PyTree[Float[Array, "batch ..."]], ...]
     drift: Float[Array, ""]
 

@@ -92,7 +92,7 @@ class Conventional(AbstractLayer):
             drift = drift + self.quantiser.drift(peak)
         return Passed(outputs, state, drift)
 
-    def matrices(self) -> list[Float[Array, "from to"]]:
+    def matrices(self) -> list[Any]:
         return [self.weight]
 
     def folded(self) -> "Conventional":

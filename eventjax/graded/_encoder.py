@@ -58,7 +58,7 @@ class Encoder(AbstractLayer):
         drift = self.quantiser.drift(peak) if training else jnp.zeros(())
         return Passed(outputs, state, drift)
 
-    def matrices(self) -> list[Float[Array, "from to"]]:
+    def matrices(self) -> list[Any]:
         return []
 
     def folded(self) -> "Encoder":

@@ -125,7 +125,7 @@ class Gated(AbstractLayer):
             drift = drift + self.quantiser.drift(peak)
         return Passed(outputs, state, drift)
 
-    def matrices(self) -> list[Float[Array, "from to"]]:
+    def matrices(self) -> list[Any]:
         return (
             [self.weight] if self.recurrent is None else [self.weight, self.recurrent]
         )

@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ._base import AbstractLayer
@@ -143,7 +142,8 @@ def count_parameters(classifier: Classifier) -> Parameters:
 
 
 def _trained(classifier: Classifier) -> int:
-    sizes = jax.tree.map(np.size, eqx.filter(classifier, eqx.is_inexact_array))
-    named = labels(sizes)
-    pairs = zip(jax.tree.leaves(sizes), jax.tree.leaves(named), strict=True)
-    return sum(int(size) for size, label in pairs if label == "trained")
+    # Of shapes alone, too, as `equinox.filter_eval_shape` gives them
+    is_float = lambda x: hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
+    floats = eqx.filter(classifier, is_float)
+    pairs = zip(jax.tree.leaves(floats), jax.tree.leaves(labels(floats)), strict=True)
+    return sum(x.size for x, label in pairs if label == "trained")

@@ -88,20 +88,22 @@ def calibrate(
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, got {rounds}.")
 
-    @eqx.filter_jit
-    def one(model, args, kwargs):
-        params, fixed = eqx.partition(model, eqx.is_inexact_array)
-        passed = lambda p: eqx.combine(p, fixed)(*args, **kwargs, key=key).drift
-        grads = jax.grad(passed)(params)
-        is_tracked = jax.tree.map(lambda label: label == "tracked", labels(params))
-        steps = jax.tree.map(
-            lambda g, tracked: -g if tracked else jnp.zeros_like(g), grads, is_tracked
-        )
-        return eqx.combine(eqx.apply_updates(params, steps), fixed)
-
     for _ in range(rounds):
-        model = one(model, args, kwargs)
+        model = _take_over(model, args, kwargs, key)
     return model
+
+
+@eqx.filter_jit
+def _take_over(model: Any, args: Any, kwargs: Any, key: Any) -> Any:
+    """A step of gradient descent with rate 1: each value becomes that of the batch."""
+    params, fixed = eqx.partition(model, eqx.is_inexact_array)
+    drift = lambda p: eqx.combine(p, fixed)(*args, **kwargs, key=key).drift
+    steps = jax.tree.map(
+        lambda g, label: -g if label == "tracked" else jnp.zeros_like(g),
+        jax.grad(drift)(params),
+        labels(params),
+    )
+    return eqx.combine(eqx.apply_updates(params, steps), fixed)
 
 
 def labels(params: PyTree) -> PyTree:
