@@ -66,3 +66,10 @@ def run(layer, x, valid, emit=None):
             y[k, n], currents[k, n] = last, current
         residuals[k] = residual
     return y, currents, gates, residuals, peak
+
+
+def wanted_range(layer, currents):
+    """That in which no membrane with these currents, zero where not valid, is held back."""
+    quantiser = layer.quantiser
+    levels = max(2 ** (quantiser.bits - 1), 2)
+    return np.abs(currents).max() / (1 - (quantiser.dead_zone + 1) / levels)

@@ -143,9 +143,24 @@ def test_ranges_and_statistics_follow(name):
             np.testing.assert_allclose(found, had - has, atol=1e-12)
         used = eqx.tree_at(where, layer, [jnp.asarray(x) for x in seen])
         assert not np.any(got.weight)
-    peak = reference.run(used, X, VALID)[4]
-    expected = layer.quantiser.range.value - peak
+    currents = reference.run(used, X, VALID)[1]
+    wanted = reference.wanted_range(layer, currents)
+    expected = layer.quantiser.range.value - wanted
     np.testing.assert_allclose(got.quantiser.range.value, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bits, dead_zone", [(1, 0), (2, 0), (6, 3), (6, 29)])
+def test_no_membrane_leaves_the_range_that_its_currents_call_for(bits, dead_zone):
+    """However long they last."""
+    x = np.random.default_rng(7).normal(1.0, 1.0, size=(2, 400, 2))
+    valid = np.ones(x.shape[:2], bool)
+    wanted = reference.wanted_range(Encoder(2, Quantiser(bits, dead_zone)), x)
+    encoder = Encoder(2, Quantiser(bits, dead_zone, range=wanted))
+    *_, peak = reference.run(encoder, x, valid)
+    assert 0.5 * wanted < peak <= wanted * (1 + 1e-4)
+    # With a tenth of it the mean of what comes in is more than can go out
+    narrow = Encoder(2, Quantiser(bits, dead_zone, range=0.1 * wanted))
+    assert bits > 2 or reference.run(narrow, x, valid)[4] > 10 * wanted
 
 
 @pytest.mark.parametrize("bits, dead_zone", [(1, 0), (2, 0), (4, 1), (6, 3), (32, 0)])

@@ -3,6 +3,10 @@
 import dataclasses
 import json
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 
@@ -10,7 +14,9 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("tyro")
 
 from paper_repro._row import Where  # noqa: E402
-from paper_repro.improved_recurrence._train import METRIC  # noqa: E402
+from paper_repro.improved_recurrence._config import Settings  # noqa: E402
+from paper_repro.improved_recurrence._network import make_network  # noqa: E402
+from paper_repro.improved_recurrence._train import make_optimiser, METRIC  # noqa: E402
 from paper_repro.improved_recurrence.rows import _tables, operations  # noqa: E402
 
 
@@ -69,3 +75,24 @@ def test_orderings_are_paired_by_seed(tmp_path, monkeypatch):
     assert found == "| row/one - row/two | +1.50 (-4.85 to +7.85) | 2 | a claim |"
     absent = dataclasses.replace(wanted, worse="row/three")
     assert _tables._orderings([absent]) == []
+
+
+def test_decays_are_kept_where_asked_to():
+    """At the edge they stay, and come back when the gradient turns."""
+    for limit, most in ((True, 1.0), (False, 1.5)):
+        config = Settings(kind="conventional", units=2, learning_rate=0.5, dropout=0.0)
+        config = dataclasses.replace(config, limit_decay=limit, clip=10.0)
+        optimiser = make_optimiser(config)
+        network = make_network(config, 3, 2, jax.random.key(0))
+        params = eqx.filter(network, eqx.is_inexact_array)
+        state = optimiser.init(params)
+        grads = jax.tree.map(jnp.ones_like, params)
+        up = eqx.tree_at(lambda g: g.layers[0].tau, grads, -jnp.ones(2))
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimiser.update(up, state, params)
+        new = eqx.apply_updates(params, updates)
+        np.testing.assert_allclose(new.layers[0].tau, most, rtol=1e-6)
+        np.testing.assert_allclose(new.layers[1].tau, 0.5, rtol=1e-6)
+        # Of ranges a tenth of the gradient, whatever the learning rate
+        reach = new.encoder.quantiser.range.value
+        np.testing.assert_allclose(reach, 0.9, rtol=1e-6)

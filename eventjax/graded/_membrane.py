@@ -29,12 +29,12 @@ def at_rest(batch: int, units: int, dtype: Any) -> GradedState:
 def emit(
     quantiser: Quantiser, current: Array, residual: Array
 ) -> tuple[GradedState, Array, Array]:
-    """The state after a frame with this current, the output, and the membrane's value
-    before it. The membrane does not leak: whether the paper's does is UNCONFIRMED; the
-    released code has no leak."""
+    """The state after a frame with this current, the output, and the current. The
+    membrane does not leak: whether the paper's does is UNCONFIRMED; the released code has
+    no leak."""
     v = residual + current
     y = quantiser(v)
-    return GradedState(current, v - y, y), y, v
+    return GradedState(current, v - y, y), y, current
 
 
 def run_frames(
@@ -43,14 +43,14 @@ def run_frames(
     drive: Float[Array, "batch frames features"],
     valid: Bool[Array, "batch frames"],
 ) -> tuple[Float[Array, "batch frames units"], PyTree, Float[Array, ""] | None]:
-    """Outputs of all frames, the state after the last, and the largest value that a
-    membrane had. A frame that is not valid puts out zeros and leaves the state alone."""
+    """Outputs of all frames, the state after the last, and the largest current. A frame
+    that is not valid puts out zeros and leaves the state alone."""
 
     def one(state: PyTree, given: tuple[Array, Array]):
         drive, valid = given
-        new, y, v = step(state, drive)
+        new, y, current = step(state, drive)
         hold = lambda new, old: jnp.where(valid[:, None], new, old)
-        peak = None if v is None else jnp.max(hold(jnp.abs(v), 0.0))
+        peak = None if current is None else jnp.max(hold(jnp.abs(current), 0.0))
         return jax.tree.map(hold, new, state), (hold(y, 0.0), peak)
 
     given = jnp.moveaxis(drive, 1, 0), valid.T

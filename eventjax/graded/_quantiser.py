@@ -23,8 +23,12 @@ class Quantiser(eqx.Module):
 
     so that the threshold is $(d + 1) / s$ and at most $L - 1$ quanta come at once. In
     place of its derivative, which is zero almost everywhere, stands 1 for $|v| \le M$, in
-    the dead zone too, and 0 beyond, in forward and in reverse mode. $M$ has no part in
-    gradients: it is a `Tracked`, which follows the largest $|v|$.
+    the dead zone too, and 0 beyond, in forward and in reverse mode.
+
+    $M$ has no part in gradients: it is a `Tracked`, which follows the range that the
+    largest current $|I|$ of a batch calls for, $\max |I| / (1 - (d + 1) / L)$. A membrane
+    that receives no more holds less than a threshold before it, so it never leaves this
+    range, and emits all it is given.
 
     One bit would be silent in this formula, $L = 1$. Here it is a binary neuron with
     the threshold $M / 2$, as with two levels: it emits the threshold where $v$ reaches it,
@@ -45,8 +49,10 @@ class Quantiser(eqx.Module):
     ??? cite
 
         Ponghiran and Roy, AAAI 2022, arXiv 2109.01905, and their code, which tracks the
-        range in each frame of a batch, this frame and padding included. Here it is that of
-        the batches before, over valid frames.
+        largest $|v|$ in each frame of a batch, this frame and padding included. Here the
+        range is that of the batches before, over valid frames, and of currents: with a
+        range that is too small for long, $v$ would grow from frame to frame, and the range
+        with it without end.
     """
 
     range: Tracked
@@ -73,7 +79,7 @@ class Quantiser(eqx.Module):
         reach = self.range.held
         # A range of zero has seen nothing but zeros; any scale will do
         reach = jnp.where(reach > 0, reach, 1.0)
-        return (2.0 if self.bits == 1 else 2.0 ** (self.bits - 1) * _BELOW_ONE) / reach
+        return self.levels * (1.0 if self.bits == 1 else _BELOW_ONE) / reach
 
     @property
     def threshold(self) -> Float[Array, ""]:
@@ -91,6 +97,13 @@ class Quantiser(eqx.Module):
         inside = (jnp.abs(held) <= reach).astype(v.dtype)
         return with_slope(quanta / scale, v, inside)
 
+    @property
+    def levels(self) -> int:
+        """$L$, but 2 for one bit."""
+        return max(2 ** (self.bits - 1), 2)
+
     def drift(self, peak: Float[ArrayLike, ""]) -> Float[Array, ""]:
-        """A term of the loss by which the range follows the largest $|v|$ of a batch."""
-        return self.range.drift(jnp.asarray(peak).astype(self.range.value.dtype))
+        """A term of the loss by which the range follows what `peak`, the largest $|I|$ of
+        a batch, calls for."""
+        wanted = jnp.asarray(peak) / (1 - (self.dead_zone + 1) / self.levels)
+        return self.range.drift(wanted.astype(self.range.value.dtype))

@@ -33,6 +33,7 @@ class Settings:
     learning_rate: float = 1e-3
     momentum: float = 0.1  # of statistics and ranges
     clip: float | None = None  # the largest norm of a gradient
+    limit_decay: bool = False  # of conventional layers, to [0, 1]
 
     @property
     def shared(self) -> "Settings":

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -48,8 +49,6 @@ def train(config: Settings, where: Where) -> Record:
         jnp.asarray(first["valid"]),
         key=keys[1],
     )
-    parts = [] if config.clip is None else [optax.clip_by_global_norm(config.clip)]
-    optimiser = optax.chain(*parts, optax.adam(config.learning_rate))
     folder = RunFolder(where.folder, config, resume=True)
     validation = data.parts["validation"]
     with folder.log:
@@ -57,7 +56,7 @@ def train(config: Settings, where: Where) -> Record:
             network,
             make_loss(config.shared),
             batches,
-            ej.graded.following(optimiser, config.momentum),
+            make_optimiser(config),
             epochs=config.epochs,
             validation=lambda: ej.data.padded_batches(
                 validation, min(16, len(validation["valid"]))
@@ -80,3 +79,29 @@ def train(config: Settings, where: Where) -> Record:
         "parameters": dataclasses.asdict(counted),
         "sizes": {"inputs": data.inputs, "outputs": data.outputs},
     }
+
+
+def make_optimiser(config: Settings) -> optax.GradientTransformation:
+    """Adam, and what goes before and after it."""
+    parts = [optax.adam(config.learning_rate)]
+    if config.clip is not None:
+        parts = [optax.clip_by_global_norm(config.clip), *parts]
+    if config.limit_decay:
+        parts.append(_within_limits())
+    return ej.graded.following(optax.chain(*parts), config.momentum)
+
+
+def _within_limits() -> optax.GradientTransformation:
+    """Keeps decays of conventional layers in [0, 1], as the code means to but does not."""
+
+    def update(updates, params):
+        def one(u, p):
+            if not isinstance(u, ej.graded.Conventional):
+                return u
+            step = jnp.clip(p.tau + u.tau, 0, 1) - p.tau
+            return eqx.tree_at(lambda layer: layer.tau, u, step)
+
+        is_layer = lambda x: isinstance(x, ej.graded.AbstractLayer)
+        return jax.tree.map(one, updates, params, is_leaf=is_layer)
+
+    return optax.stateless(update)

@@ -22,6 +22,7 @@ BASE = Settings(
     batch=32,
     learning_rate=3e-3,
     clip=1.0,
+    limit_decay=True,  # a decay above 1 grows beyond all bounds in so many frames
 )
 TASKS: tuple[Task, ...] = ("adding", "copying", "delayed_xor")
 _CLAIMS = (
