@@ -6,6 +6,7 @@ from . import (
     data as data,
     encoders as encoders,
     feedback as feedback,
+    graded as graded,
     init as init,
     losses as losses,
     masks as masks,

@@ -25,6 +25,7 @@ ROOMS = """
     _clocked_currents _run_clocked _run_readout _run_density _run_layer _run_traces
     _simulate _simulate_first_spikes
     losses init encoders
+    graded
     equilibrium train
     plot data interop
 """.split()

@@ -32,6 +32,11 @@ from ._frame_labels import frame_labels as frame_labels
 from ._load import builder as builder, load as load
 from ._load_events import load_events as load_events
 from ._load_speech import load_speech as load_speech, standardise as standardise
+from ._long_memory import (
+    adding as adding,
+    copying as copying,
+    delayed_xor as delayed_xor,
+)
 from ._nmnist_file import read_nmnist as read_nmnist
 from ._phones import (
     fold_phones as fold_phones,

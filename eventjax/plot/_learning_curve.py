@@ -73,7 +73,8 @@ def _plot_activity(axes: Any, epochs: np.ndarray, history: list[dict]) -> None:
         axes.plot(epochs, values, color=colour(layer + 2), lw=1.5, label=label)
     axes.set_ylim(bottom=0)
     axes.axhline(0, color=GREY, lw=0.5)
-    axes.legend(frameon=False, fontsize="small")
+    if axes.get_legend_handles_labels()[0]:  # models without exact spikes have none
+        axes.legend(frameon=False, fontsize="small")
     clean(axes, "epoch", "spikes per sample", "activity")
 
 

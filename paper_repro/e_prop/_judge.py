@@ -5,9 +5,9 @@ import jax
 import numpy as np
 
 import eventjax as ej
+from paper_repro._speech_frames import Arrays
 
 from ._config import Phones
-from ._data import Arrays
 from ._loss import respond
 from ._network import Readers
 

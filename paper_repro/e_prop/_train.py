@@ -8,9 +8,9 @@ import eventjax as ej
 from experiments._common import Record as RunFolder
 from paper_repro._confusion import draw_confusion
 from paper_repro._row import Record, Where
+from paper_repro._speech_frames import load_frames
 
 from ._config import Phones
-from ._data import load
 from ._judge import judge
 from ._loss import make_loss
 from ._network import is_readout, make_readers, Readers, trainable
@@ -32,7 +32,7 @@ def train(config: Phones, where: Where) -> Record:
 
     **Raises:** `FileNotFoundError` if the data are not there.
     """
-    corpus = load(config, where)
+    corpus = load_frames(config.dataset, where)
     init_key, train_key = jr.split(jr.key(config.seed))
     readers = make_readers(config, corpus.inputs, len(ej.data.PHONES), init_key)
     size = min(config.batch, len(corpus.parts["train"]["label"]))

@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 
 import eventjax as ej
-from paper_repro._row import Where
 
-from ._config import Phones
+from ._row import Where
 
 
 Arrays = dict[str, np.ndarray]
@@ -26,13 +25,18 @@ class Corpus:
         return self.parts["train"]["frames"].shape[2]
 
 
-def load(config: Phones, where: Where) -> Corpus:
+def load_frames(dataset: str, where: Where) -> Corpus:
     """TIMIT or its sample.
+
+    **Arguments:**
+
+    - `dataset`: `"timit"`, `"timit_sample"`, or `"found"`: the first where its files are,
+        else the second.
 
     **Raises:** `FileNotFoundError` if neither is there; `ValueError` for damaged files.
     """
-    if config.dataset != "found":
-        return _load(config.dataset, where)
+    if dataset != "found":
+        return _load(dataset, where)
     try:
         return _load("timit", where)
     except FileNotFoundError:

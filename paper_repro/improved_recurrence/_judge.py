@@ -1,0 +1,71 @@
+"""How well a network does, and what it costs."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import eventjax as ej
+from paper_repro._speech_frames import Arrays
+
+from ._config import Settings
+from ._loss import CLOSE, respond
+
+
+def judge(
+    network: ej.graded.Classifier, part: Arrays, config: Settings
+) -> dict[str, Any]:
+    """Of a part of the data:
+
+    - `accuracy`: share of right frames of those that are asked for; of sums, that of those
+        no further off than `CLOSE`, with the mean square error, `error`;
+    - `folded_accuracy`, of phones: of the 39 classes; `majority`: of the most frequent
+        answer always;
+    - `multiplications`: of a valid frame, `published` and `corrected`;
+    - `active`: share of values that are not zero, by layer, that of the encoder first.
+    """
+    folded = network if config.task != "phones" else ej.graded.fold(network)
+    together = min(16, len(part["valid"]))
+    answers, wanted, cost = [], [], []
+    for batch, is_real in ej.data.padded_batches(part, together):
+        outputs, counts = jax.device_get(_run(folded, batch))
+        asked = batch["asked"] & is_real[:, None]
+        answers.append(outputs[asked])
+        wanted.append(batch["target" if config.task == "adding" else "label"][asked])
+        cost.append(counts[:, is_real].sum(axis=1))
+    answer, want = np.concatenate(answers), np.concatenate(wanted)
+    frames, published, corrected, *active = np.sum(cost, axis=0)
+    out: dict[str, Any] = {
+        "multiplications": {
+            "published": float(published / frames),
+            "corrected": float(corrected / frames),
+        },
+        "active": [float(x / frames) for x in active],
+    }
+    if config.task == "adding":
+        error = answer[:, 0] - want
+        right, always = np.abs(error) <= CLOSE, np.abs(want - 1) <= CLOSE
+        out |= {"error": float(np.mean(error**2)), "majority": float(always.mean())}
+    else:
+        best = answer.argmax(axis=1)
+        right = best == want
+        out["majority"] = float(np.bincount(want).max() / len(want))
+    if config.task == "phones":
+        fold = ej.data.fold_phones
+        out["folded_accuracy"] = float(np.mean(fold(best) == fold(want)))
+    return {"accuracy": float(right.mean()), **out}
+
+
+@eqx.filter_jit
+def _run(network: ej.graded.Classifier, batch: Arrays) -> tuple[jax.Array, jax.Array]:
+    """Outputs, and of each sequence: frames, multiplications, and by layer the sum over
+    frames of the share that is active."""
+    passed, valid = respond(network, batch, None), jnp.asarray(batch["valid"])
+    frames = jnp.asarray(batch["frames"]).astype(passed.outputs.dtype)
+    number = jnp.sum(valid, axis=1).astype(passed.outputs.dtype)
+    counted = ej.graded.count_multiplications(network, frames, passed, valid)
+    active = [(1 - share) * number for share in ej.graded.sparsity(passed, valid)]
+    counts = [number, counted.published, counted.corrected, *active]
+    return passed.outputs, jnp.stack(counts)

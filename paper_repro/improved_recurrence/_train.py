@@ -1,0 +1,107 @@
+"""Trains and tests a network: what all rows but operations share."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+
+import eventjax as ej
+from experiments._common import Record as RunFolder
+from paper_repro._row import Record, Where
+
+from ._config import Settings
+from ._data import load
+from ._judge import judge
+from ._loss import make_loss
+from ._network import make_network
+
+
+METRIC = "test accuracy %"
+
+
+def train(config: Settings, where: Where) -> Record:
+    """Train a network, and test the epoch that is best on validation data.
+
+    **Arguments:**
+
+    - `config`: all settings.
+    - `where`: see `Where`.
+
+    **Returns:** the record of the run. Its `"test"` is that of `judge`, `"dataset"` says
+    which set it was, and `"parameters"` how many there are.
+
+    **Raises:** `FileNotFoundError` if the data are not there.
+    """
+    data = load(config, where)
+    size = min(config.batch, len(data.parts["train"]["valid"]))
+    batches = ej.data.Batches(
+        data.parts["train"], size, seed=config.seed, drop_last=True
+    )
+    keys = jr.split(jr.key(config.seed), 3)
+    network = make_network(config, data.inputs, data.outputs, keys[0])
+    first = next(iter(batches.epoch(0)))
+    network = ej.graded.calibrate(
+        network,
+        jnp.asarray(first["frames"], jax.dtypes.canonicalize_dtype(float)),
+        jnp.asarray(first["valid"]),
+        key=keys[1],
+    )
+    folder = RunFolder(where.folder, config, resume=True)
+    validation = data.parts["validation"]
+    with folder.log:
+        fitted = ej.train.fit(
+            network,
+            make_loss(config.shared),
+            batches,
+            make_optimiser(config),
+            epochs=config.epochs,
+            validation=lambda: ej.data.padded_batches(
+                validation, min(16, len(validation["valid"]))
+            ),
+            select_best="accuracy",
+            log=folder.log,
+            checkpoints=folder.checkpoints,
+            progress=where.progress,
+            key=keys[2],
+        )
+    test = judge(fitted.model, data.parts["test"], config)
+    record = folder.finish(fitted, test)
+    ej.plot.learning_curve(
+        where.folder / "results.json", save=where.folder / "learning_curve.png"
+    )
+    counted = ej.graded.count_parameters(network)
+    return record | {
+        "metrics": {METRIC: 100 * float(test["accuracy"])},
+        "dataset": data.name,
+        "parameters": dataclasses.asdict(counted),
+        "sizes": {"inputs": data.inputs, "outputs": data.outputs},
+    }
+
+
+def make_optimiser(config: Settings) -> optax.GradientTransformation:
+    """Adam, and what goes before and after it."""
+    parts = [optax.adam(config.learning_rate)]
+    if config.clip is not None:
+        parts = [optax.clip_by_global_norm(config.clip), *parts]
+    if config.limit_decay:
+        parts.append(_within_limits())
+    return ej.graded.following(optax.chain(*parts), config.momentum)
+
+
+def _within_limits() -> optax.GradientTransformation:
+    """Keeps decays of conventional layers in [0, 1], as the code means to but does not."""
+
+    def update(updates, params):
+        def one(u, p):
+            if not isinstance(u, ej.graded.Conventional):
+                return u
+            step = jnp.clip(p.tau + u.tau, 0, 1) - p.tau
+            return eqx.tree_at(lambda layer: layer.tau, u, step)
+
+        is_layer = lambda x: isinstance(x, ej.graded.AbstractLayer)
+        return jax.tree.map(one, updates, params, is_leaf=is_layer)
+
+    return optax.stateless(update)

@@ -1,0 +1,1 @@
+"""One file for each row, or for rows that belong together."""

@@ -1,0 +1,148 @@
+"""What the rows have in common: settings for the sample, tables and orderings."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+
+import eventjax as ej
+from paper_repro._row import for_seeds, Job, Record, Row
+
+from .._config import Settings
+from .._train import METRIC, train
+
+
+RESULTS = Path(__file__).parents[1] / "results"
+SEEDS = 5
+# For the small sample: there are 80 sentences to train on
+SPEECH = Settings(units=200, batch=16, epochs=30, learning_rate=3e-3)
+KINDS = ("conventional", "v1", "v2", "gru", "lstm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ordering:
+    """That one group, `row/group`, does better than another; `claim` is whose."""
+
+    better: str
+    worse: str
+    claim: str
+
+
+def trained_row(
+    name: str,
+    title: str,
+    settings: Mapping[str, Settings],
+    orderings: Sequence[Ordering],
+    *,
+    tried: Sequence[str],
+    needs: str | None,
+) -> Row:
+    """A row whose groups are networks that are trained; those in `tried` are tried."""
+
+    def trial(data: Path) -> Sequence[Job]:
+        if needs is not None and not (data / "timit").is_dir():
+            ej.data.write_example_timit(data)
+        return [Job(group, "seed0", _tiny(settings[group])) for group in tried]
+
+    def details(records: Mapping[str, Mapping[str, Record]]) -> str:
+        return "\n".join([*_table(records), *_orderings(orderings)]) + "\n"
+
+    return Row(
+        name=name,
+        title=title,
+        jobs=lambda count: for_seeds(settings, count),
+        train=train,
+        smoke=trial,
+        seeds=SEEDS,
+        needs=needs,
+        details=details,
+    )
+
+
+def _tiny(config: Settings) -> Settings:
+    return dataclasses.replace(
+        config, units=4, layers=1, epochs=1, batch=4, frames=20, examples=8, memory=None
+    )
+
+
+def _table(records: Mapping[str, Mapping[str, Record]]) -> list[str]:
+    sets = {run["dataset"] for runs in records.values() for run in runs.values()}
+    out = [
+        f"Set: {', '.join(sorted(sets))}. Test data, of the epoch that was best on "
+        "validation data, mean and standard deviation over seeds. Always: accuracy of "
+        "the most frequent answer. Active: share of values that are not zero, in the "
+        "encoder, if there is one, and in each layer. Multiplications of a frame, in "
+        "thousands, as the paper's code counts them and corrected.",
+        "",
+        "| group | seeds | accuracy % | 39 classes % | always % | mean square error | "
+        "active % | published | corrected |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for group, runs in records.items():
+        tests = [run["test"] for run in runs.values()]
+        active = np.mean([test["active"] for test in tests], axis=0)
+        costs = [
+            f"{np.mean([test['multiplications'][x] for test in tests]) / 1e3:.1f}"
+            for x in ("published", "corrected")
+        ]
+        cells = [
+            _mean(tests, "accuracy", 100),
+            _mean(tests, "folded_accuracy", 100),
+            _mean(tests, "majority", 100),
+            _mean(tests, "error", 1),
+            ", ".join(f"{100 * x:.0f}" for x in active),
+            *costs,
+        ]
+        out.append(f"| {group} | {len(tests)} | {' | '.join(cells)} |")
+    return out
+
+
+def _mean(tests: Sequence[Mapping[str, float]], key: str, factor: float) -> str:
+    if key not in tests[0]:
+        return ""
+    values = factor * np.array([test[key] for test in tests])
+    digits = 2 if factor == 100 else 4
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def _orderings(orderings: Sequence[Ordering]) -> list[str]:
+    """Paired differences over the seeds that both groups have."""
+    rows = []
+    for x in orderings:
+        one, two = (
+            {seed: record["metrics"][METRIC] for seed, record in stored(path).items()}
+            for path in (x.better, x.worse)
+        )
+        found = np.array([one[seed] - two[seed] for seed in one if seed in two])
+        if len(found) == 0:
+            continue
+        text = f"{found.mean():+.2f}"
+        if len(found) > 1:
+            quantile = scipy.stats.t.ppf(0.975, len(found) - 1)
+            half = quantile * found.std(ddof=1) / len(found) ** 0.5
+            text += f" ({found.mean() - half:+.2f} to {found.mean() + half:+.2f})"
+        rows.append(f"| {x.better} - {x.worse} | {text} | {len(found)} | {x.claim} |")
+    if not rows:
+        return []
+    return [
+        "",
+        "Differences in points, paired by seed, with 95 % intervals of Student's t, and "
+        "what is claimed:",
+        "",
+        "| difference | points | seeds | claim |",
+        "| --- | --- | --- | --- |",
+        *rows,
+    ]
+
+
+def stored(path: str) -> dict[str, Record]:
+    """Records of a group, `row/group`, by seed, of what is stored."""
+    return {
+        file.stem: json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted((RESULTS / path).glob("seed*.json"))
+    }

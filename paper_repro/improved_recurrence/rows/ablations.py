@@ -1,0 +1,51 @@
+"""How fine the outputs are, and how much is left out of them, in version 2 on phones.
+
+    python -m paper_repro run improved_recurrence/bits_ablation --data-dir DATA
+    python -m paper_repro run improved_recurrence/threshold_ablation --data-dir DATA
+
+The paper's figures are UNCONFIRMED. One bit is the binary neuron of
+`eventjax.graded.Quantiser`; what the paper's was is UNCONFIRMED.
+"""
+
+import dataclasses
+
+from ._tables import Ordering, SPEECH, trained_row
+from .timit import NEEDS
+
+
+BITS = trained_row(
+    "bits_ablation",
+    "bits of an output, without dead zone",
+    {
+        f"{bits}_bits": dataclasses.replace(SPEECH, bits=bits, dead_zone=0)
+        for bits in (1, 2, 3, 5, 6, 32)
+    },
+    [
+        Ordering(f"bits_ablation/{more}_bits", f"bits_ablation/{less}_bits", claim)
+        for more, less, claim in (
+            (3, 1, "more bits are better"),
+            (5, 3, "more bits are better"),
+            (32, 5, "none known"),
+        )
+    ],
+    tried=("1_bits", "32_bits"),
+    needs=NEEDS,
+)
+THRESHOLD = trained_row(
+    "threshold_ablation",
+    "dead zone of outputs of 6 bits",
+    {
+        f"dead_zone_{quanta}": dataclasses.replace(SPEECH, dead_zone=quanta)
+        for quanta in (0, 1, 3, 7)
+    },
+    [
+        Ordering(
+            "threshold_ablation/dead_zone_0",
+            f"threshold_ablation/{worse}",
+            "none known",
+        )
+        for worse in ("dead_zone_1", "dead_zone_3", "dead_zone_7")
+    ],
+    tried=("dead_zone_7",),
+    needs=NEEDS,
+)
