@@ -116,7 +116,7 @@ def _table(name: str, records: Mapping[str, Mapping[str, Record]]) -> list[str]:
                 "",
                 f"Confusion of phone classes, {group}, seed 0:",
                 "",
-                f"![confusion, {group}](results/{name}/{group}/seed0/confusion.png)",
+                f"![confusion, {group}](results/{name}/{group}/seed0-confusion.png)",
             ]
     return out
 
