@@ -71,6 +71,9 @@ class Row:
     - `needs`: what the row cannot do without, in words; `None` if nothing.
     - `details`: Markdown for RESULTS.md from the records by group and replicate.
     - `draw`: pictures from the row's folder of results, which it is given.
+    - `found`: of a row that takes whichever data there are, the name of those that are
+        there now, `None` if there are none. A result whose `"dataset"` is another is not
+        that of the run, which is done again.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Row:
     needs: str | None = None
     details: Callable[[Mapping[str, Mapping[str, Record]]], str] | None = None
     draw: Callable[[Path], None] | None = None
+    found: Callable[[Where], str | None] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

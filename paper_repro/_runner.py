@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from ._registry import chosen, find
-from ._row import Job, Paper, Row, Where
+from ._row import Job, Paper, Record, Row, Where
 from ._store import load, result_file, save
 
 
@@ -44,9 +44,12 @@ def run(
             if again:
                 shutil.rmtree(where.folder, ignore_errors=True)
             elif path.exists():
-                load(path, job)
-                print(f"{_name(paper, row, job)}: stored already")
-                continue
+                other = _other_data(row, load(path, job), where)
+                if other is None:
+                    print(f"{_name(paper, row, job)}: stored already")
+                    continue
+                print(f"{_name(paper, row, job)}: stored {other}")
+                shutil.rmtree(where.folder, ignore_errors=True)
             try:
                 _do(paper, row, job, where, path)
             except FileNotFoundError as error:
@@ -57,6 +60,14 @@ def run(
                 )
                 break
     return missing
+
+
+def _other_data(row: Row, record: Record, where: Where) -> str | None:
+    """In words, if a record is of other data than are there now."""
+    if row.found is None:
+        return None
+    before, now = record.get("dataset"), row.found(where)
+    return None if now in (None, before) else f"of {before}, but here is {now}"
 
 
 def smoke(name: str, *, progress: bool) -> None:

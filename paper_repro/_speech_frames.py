@@ -25,6 +25,22 @@ class Corpus:
         return self.parts["train"]["frames"].shape[2]
 
 
+def found(where: Where) -> str | None:
+    """Which set is there: TIMIT, its sample, or neither."""
+    for name in ("timit", "timit_sample"):
+        try:
+            ej.data.load_speech(
+                name,
+                "test[:1]",
+                data_dir=where.data_dir,
+                prepared_dir=where.prepared_dir,
+            )
+        except FileNotFoundError:
+            continue
+        return name
+    return None
+
+
 def load_frames(dataset: str, where: Where) -> Corpus:
     """TIMIT or its sample.
 

@@ -162,6 +162,29 @@ def test_a_run_that_was_cut_off_goes_on(paper):
     assert not (folder / "one").exists()
 
 
+def test_a_result_of_other_data_is_done_again(paper, capsys, monkeypatch):
+    """What is stored of a sample does not stand for the whole set."""
+    here: list[str | None] = ["sample"]
+
+    def train(config, where):
+        return _train(config, where) | {"dataset": here[0]}
+
+    row = dataclasses.replace(paper.rows[0], train=train, found=lambda where: here[0])
+    monkeypatch.setattr(_runner, "find", lambda name: [(paper, row, "")])
+    file = paper.folder / "results" / "plain" / "seed0.json"
+    for data, said in (
+        ("sample", "starts"),
+        ("sample", "stored already"),
+        ("whole", "stored of sample, but here is whole"),
+        (None, "stored already"),
+    ):
+        here[0] = data
+        _run("made_up/plain", seeds=1)
+        assert said in capsys.readouterr().out
+    stored = json.loads(file.read_text())
+    assert stored["dataset"] == "whole" and stored["resumed"] is False
+
+
 def test_data_that_is_absent_is_said(paper, capsys, tmp_path, monkeypatch):
     said = _run("made_up/absent", data_dir=tmp_path)
     assert said == [

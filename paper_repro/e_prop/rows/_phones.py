@@ -1,15 +1,15 @@
 """What the rows of speech have in common: settings, tables and orderings."""
 
 import dataclasses
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 import eventjax as ej
+from paper_repro._orderings import differences, mean_of, Ordering
 from paper_repro._row import for_seeds, Job, Record, Row
+from paper_repro._speech_frames import found
 
 from .._config import Phones
 from .._train import METRIC, train
@@ -24,18 +24,6 @@ STDP = dataclasses.replace(ALIF, neuron="stdp_alif")
 IZHIKEVICH = dataclasses.replace(
     ALIF, neuron="izhikevich", gain=10.0, learning_rate=0.05
 )
-# Quantiles 0.975 of Student's t by degrees of freedom (0 stands for none)
-_T = (math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-_T_FAR = 1.96
-
-
-@dataclasses.dataclass(frozen=True)
-class Ordering:
-    """That one group, `row/group`, does better than another; `claim` is whose."""
-
-    better: str
-    worse: str
-    claim: str
 
 
 def speech_row(
@@ -57,7 +45,12 @@ def speech_row(
         return [Job(group, "seed0", _tiny(settings[group])) for group in tried]
 
     def details(records: Mapping[str, Mapping[str, Record]]) -> str:
-        return "\n".join([*_table(name, records), *_orderings(orderings)]) + "\n"
+        return (
+            "\n".join(
+                [*_table(name, records), *differences(orderings, RESULTS, METRIC)]
+            )
+            + "\n"
+        )
 
     return Row(
         name=name,
@@ -73,6 +66,7 @@ def speech_row(
         seeds=seeds,
         needs="TIMIT in <data>/timit, or its sample in <data>/timit_sample_nltk",
         details=details,
+        found=found,
     )
 
 
@@ -107,7 +101,7 @@ def _table(name: str, records: Mapping[str, Mapping[str, Record]]) -> list[str]:
     )
     for group, runs in records.items():
         tests = [run["test"] for run in runs.values()]
-        cells = [_mean(tests, key) for key in names]
+        cells = [mean_of(tests, key) for key in names]
         rate = np.mean([test["rate"] for test in tests])
         out.append(f"| {group} | {len(tests)} | {' | '.join(cells)} | {rate:.3f} |")
     for group, runs in records.items():
@@ -119,46 +113,3 @@ def _table(name: str, records: Mapping[str, Mapping[str, Record]]) -> list[str]:
                 f"![confusion, {group}](results/{name}/{group}/seed0-confusion.png)",
             ]
     return out
-
-
-def _mean(tests: Sequence[Mapping[str, float]], key: str) -> str:
-    values = 100 * np.array([test[key] for test in tests])
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
-
-
-def _orderings(orderings: Sequence[Ordering]) -> list[str]:
-    """Paired differences over the seeds that both groups have."""
-    rows = []
-    for x in orderings:
-        one, two = _accuracies(x.better), _accuracies(x.worse)
-        both = [seed for seed in one if seed in two]
-        if not both:
-            continue
-        found = np.array([one[seed] - two[seed] for seed in both])
-        text = f"{found.mean():+.2f}"
-        if len(found) > 1:
-            factor = _T[len(found) - 1] if len(found) <= len(_T) else _T_FAR
-            half = factor * found.std(ddof=1) / len(found) ** 0.5
-            text += f" ({found.mean() - half:+.2f} to {found.mean() + half:+.2f})"
-        rows.append(f"| {x.better} - {x.worse} | {text} | {len(found)} | {x.claim} |")
-    if not rows:
-        return []
-    return [
-        "",
-        "Differences in points (by utterance), paired by seed, with 95 % intervals of "
-        "Student's t, and what is claimed:",
-        "",
-        "| difference | points | seeds | claim |",
-        "| --- | --- | --- | --- |",
-        *rows,
-    ]
-
-
-def _accuracies(path: str) -> dict[str, float]:
-    """By seed, of what is stored."""
-    return {
-        file.stem: json.loads(file.read_text(encoding="utf-8"))["metrics"][METRIC]
-        for file in sorted((RESULTS / path).glob("seed*.json"))
-    }

@@ -7,7 +7,9 @@ Layers tried and their sizes in the paper are UNCONFIRMED.
 
 import dataclasses
 
-from ._phones import ALIF, Ordering, speech_row, STDP
+from paper_repro._orderings import Ordering
+
+from ._phones import ALIF, speech_row, STDP
 
 
 _SIZES = {"two": (200, 200), "three": (200, 200, 200)}

@@ -12,7 +12,9 @@ UNCONFIRMED.
 import dataclasses
 import math
 
-from ._phones import ALIF, Ordering, speech_row
+from paper_repro._orderings import Ordering
+
+from ._phones import ALIF, speech_row
 
 
 _EPROP = "timit_alif/alif"

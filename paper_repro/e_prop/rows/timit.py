@@ -10,7 +10,9 @@ The paper's figures are UNCONFIRMED; orderings are from its abstract.
 
 import dataclasses
 
-from ._phones import ALIF, IZHIKEVICH, LIF, Ordering, speech_row, STDP
+from paper_repro._orderings import Ordering
+
+from ._phones import ALIF, IZHIKEVICH, LIF, speech_row, STDP
 
 
 TIMIT_ALIF = speech_row(

@@ -1,15 +1,15 @@
 """What the rows have in common: settings for the sample, tables and orderings."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import scipy.stats
 
 import eventjax as ej
+from paper_repro._orderings import differences, mean_of, Ordering
 from paper_repro._row import for_seeds, Job, Record, Row
+from paper_repro._speech_frames import found
 
 from .._config import Settings
 from .._train import METRIC, train
@@ -20,15 +20,6 @@ SEEDS = 5
 # For the small sample: there are 80 sentences to train on
 SPEECH = Settings(units=200, batch=16, epochs=30, learning_rate=3e-3)
 KINDS = ("conventional", "v1", "v2", "gru", "lstm")
-
-
-@dataclasses.dataclass(frozen=True)
-class Ordering:
-    """That one group, `row/group`, does better than another; `claim` is whose."""
-
-    better: str
-    worse: str
-    claim: str
 
 
 def trained_row(
@@ -48,7 +39,10 @@ def trained_row(
         return [Job(group, "seed0", _tiny(settings[group])) for group in tried]
 
     def details(records: Mapping[str, Mapping[str, Record]]) -> str:
-        return "\n".join([*_table(records), *_orderings(orderings)]) + "\n"
+        return (
+            "\n".join([*_table(records), *differences(orderings, RESULTS, METRIC)])
+            + "\n"
+        )
 
     return Row(
         name=name,
@@ -59,6 +53,7 @@ def trained_row(
         seeds=SEEDS,
         needs=needs,
         details=details,
+        found=None if needs is None else found,
     )
 
 
@@ -101,48 +96,6 @@ def _table(records: Mapping[str, Mapping[str, Record]]) -> list[str]:
 
 
 def _mean(tests: Sequence[Mapping[str, float]], key: str, factor: float) -> str:
-    if key not in tests[0]:
-        return ""
-    values = factor * np.array([test[key] for test in tests])
+    """Nothing for a number that these runs do not have."""
     digits = 2 if factor == 100 else 4
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
-
-
-def _orderings(orderings: Sequence[Ordering]) -> list[str]:
-    """Paired differences over the seeds that both groups have."""
-    rows = []
-    for x in orderings:
-        one, two = (
-            {seed: record["metrics"][METRIC] for seed, record in stored(path).items()}
-            for path in (x.better, x.worse)
-        )
-        found = np.array([one[seed] - two[seed] for seed in one if seed in two])
-        if len(found) == 0:
-            continue
-        text = f"{found.mean():+.2f}"
-        if len(found) > 1:
-            quantile = scipy.stats.t.ppf(0.975, len(found) - 1)
-            half = quantile * found.std(ddof=1) / len(found) ** 0.5
-            text += f" ({found.mean() - half:+.2f} to {found.mean() + half:+.2f})"
-        rows.append(f"| {x.better} - {x.worse} | {text} | {len(found)} | {x.claim} |")
-    if not rows:
-        return []
-    return [
-        "",
-        "Differences in points, paired by seed, with 95 % intervals of Student's t, and "
-        "what is claimed:",
-        "",
-        "| difference | points | seeds | claim |",
-        "| --- | --- | --- | --- |",
-        *rows,
-    ]
-
-
-def stored(path: str) -> dict[str, Record]:
-    """Records of a group, `row/group`, by seed, of what is stored."""
-    return {
-        file.stem: json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted((RESULTS / path).glob("seed*.json"))
-    }
+    return mean_of(tests, key, factor, digits) if key in tests[0] else ""

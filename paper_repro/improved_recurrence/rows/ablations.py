@@ -9,7 +9,9 @@ The paper's figures are UNCONFIRMED. One bit is the binary neuron of
 
 import dataclasses
 
-from ._tables import Ordering, SPEECH, trained_row
+from paper_repro._orderings import Ordering
+
+from ._tables import SPEECH, trained_row
 from .timit import NEEDS
 
 

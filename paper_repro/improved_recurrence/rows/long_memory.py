@@ -10,8 +10,10 @@ length of a sequence; conventional currents start as integrators, as in the code
 import dataclasses
 import itertools as it
 
+from paper_repro._orderings import Ordering
+
 from .._config import Settings, Task
-from ._tables import KINDS, Ordering, trained_row
+from ._tables import KINDS, trained_row
 
 
 BASE = Settings(

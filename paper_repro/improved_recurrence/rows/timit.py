@@ -9,7 +9,9 @@ orderings and differences can be set beside ours.
 
 import dataclasses
 
-from ._tables import KINDS, Ordering, SPEECH, trained_row
+from paper_repro._orderings import Ordering
+
+from ._tables import KINDS, SPEECH, trained_row
 
 
 NEEDS = "TIMIT in <data>/timit, or its sample in <data>/timit_sample_nltk"
