@@ -22,7 +22,8 @@ ROOMS = """
     _solver
     _adjoint
     _layer_arrivals _layer_problem _checks _given _layer_outcome
-    _clocked_currents _run_clocked _run_readout _run_density _run_layer _simulate _simulate_first_spikes
+    _clocked_currents _run_clocked _run_readout _run_density
+    _run_layer _simulate _simulate_first_spikes
     losses init encoders
     equilibrium train
     plot data interop
