@@ -1,5 +1,6 @@
 """Gauss-Legendre collocation with two points of a neuron's eligibility between events."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from .._neuron import ALIF, ALIFState, LIF
 
 
-_HALF = np.sqrt(3.0) / 6
+_HALF = math.sqrt(3.0) / 6
 NODES = np.array([0.5 - _HALF, 0.5 + _HALF])  # of a step; both weights are 1/2
 
 
