@@ -69,7 +69,7 @@ def ready(name):
     return READY[name]
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", ["conventional", "v2", "gru", "lstm"])
 def test_nothing_leaks(name):
     """In use a sequence's outputs are its own: whatever comes with it, however it is
     padded, and in pieces."""
@@ -129,7 +129,7 @@ def test_padding_and_order_have_no_part_in_training():
     assert np.abs(found[0][1].readout.weight).max() > 0.1
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", ["conventional", "v2", "gru"])
 def test_folded_is_the_same(name):
     model, x, valid = ready(name), jnp.asarray(X), jnp.asarray(VALID)
     folded = fold(model)
