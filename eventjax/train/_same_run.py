@@ -65,7 +65,7 @@ def name_of(path) -> str:
     return jtu.keystr(path, simple=True, separator=".")
 
 
-def _first_values(tree: PyTree) -> dict[str, list]:
+def _first_values(tree: PyTree) -> dict[str, Any]:
     leaves, _ = jtu.tree_flatten_with_path(tree)
     return {
         name_of(path): np.asarray(leaf[tuple(slice(2) for _ in leaf.shape)]).tolist()

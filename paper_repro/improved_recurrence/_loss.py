@@ -23,7 +23,8 @@ def make_loss(config: Settings):
         passed = respond(network, batch, key)
         asked = jnp.asarray(batch["asked"])
         if config.task == "adding":
-            error = jnp.asarray(batch["target"]) - passed.outputs[..., 0]
+            target = jnp.asarray(batch["target"]).astype(passed.outputs.dtype)
+            error = target - passed.outputs[..., 0]
             losses = _mean(error**2, asked)
             right = jnp.abs(error) <= CLOSE
         else:
