@@ -13,6 +13,7 @@ import eventjax as ej
 pytest.importorskip("tyro")
 
 from paper_repro import __main__ as command_line, _registry, _runner  # noqa: E402
+from paper_repro._orderings import differences, Ordering  # noqa: E402
 from paper_repro._registry import chosen, find, papers  # noqa: E402
 from paper_repro._report import lines, markdown  # noqa: E402
 from paper_repro._row import Job, Paper, Row, Where  # noqa: E402
@@ -160,6 +161,21 @@ def test_a_run_that_was_cut_off_goes_on(paper):
     assert _run("made_up/groups/two", seeds=1) == []
     assert json.loads((folder / "two" / "seed0.json").read_text())["resumed"] is True
     assert not (folder / "one").exists()
+
+
+def test_orderings_are_paired_by_seed(tmp_path):
+    for group, values in (("one", (70.0, 72.0, 74.0)), ("two", (69.0, 70.0))):
+        folder = tmp_path / "row" / group
+        folder.mkdir(parents=True)
+        for seed, value in enumerate(values):
+            text = json.dumps({"metrics": {"accuracy %": value}})
+            (folder / f"seed{seed}.json").write_text(text)
+    wanted = Ordering("row/one", "row/two", "a claim")
+    found = differences([wanted], tmp_path, "accuracy %")[-1]
+    # Mean 1.5, standard error 0.5, quantile 12.706
+    assert found == "| row/one - row/two | +1.50 (-4.85 to +7.85) | 2 | a claim |"
+    absent = dataclasses.replace(wanted, worse="row/three")
+    assert differences([absent], tmp_path, "accuracy %") == []
 
 
 def test_a_result_of_other_data_is_done_again(paper, capsys, monkeypatch):

@@ -17,7 +17,7 @@ from paper_repro._row import Where  # noqa: E402
 from paper_repro.improved_recurrence._config import Settings  # noqa: E402
 from paper_repro.improved_recurrence._network import make_network  # noqa: E402
 from paper_repro.improved_recurrence._train import make_optimiser, METRIC  # noqa: E402
-from paper_repro.improved_recurrence.rows import _tables, operations  # noqa: E402
+from paper_repro.improved_recurrence.rows import operations  # noqa: E402
 
 
 def test_operations_at_the_papers_size():
@@ -59,22 +59,6 @@ def test_operations_read_what_is_stored(tmp_path, monkeypatch):
     dense = 3 * 4 * (3 + 4) + 2 * (3 * 16 + 12 * 4) + 8
     assert metrics[operations.FEWER] == dense / 50
     assert metrics[f"{operations.FEWER}, corrected"] == dense / 40
-
-
-def test_orderings_are_paired_by_seed(tmp_path, monkeypatch):
-    monkeypatch.setattr(_tables, "RESULTS", tmp_path)
-    for group, values in (("one", (70.0, 72.0, 74.0)), ("two", (69.0, 70.0))):
-        folder = tmp_path / "row" / group
-        folder.mkdir(parents=True)
-        for seed, value in enumerate(values):
-            text = json.dumps({"metrics": {METRIC: value}})
-            (folder / f"seed{seed}.json").write_text(text)
-    wanted = _tables.Ordering("row/one", "row/two", "a claim")
-    found = _tables._orderings([wanted])[-1]
-    # Mean 1.5, standard error 0.5, quantile 12.706
-    assert found == "| row/one - row/two | +1.50 (-4.85 to +7.85) | 2 | a claim |"
-    absent = dataclasses.replace(wanted, worse="row/three")
-    assert _tables._orderings([absent]) == []
 
 
 def test_decays_are_kept_where_asked_to():
