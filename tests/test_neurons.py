@@ -225,3 +225,11 @@ def test_points_where_delta_qif_is_easily_wrong(dtype):
     assert not np.any(np.isnan(time))
     np.testing.assert_array_equal(time[fixed], np.inf)
     np.testing.assert_array_equal(time[v >= 10], 0)
+
+
+def test_parameters_of_two_float_types():
+    """The state has the wider one, where JAX promotes none by itself, too."""
+    bias = jnp.zeros(3, jnp.float32)
+    neuron = ej.DeltaIntegrator(3, tau_mem=jnp.ones(3), bias=bias)
+    assert neuron.initial_state().v.dtype == jnp.float64
+    assert ej.DeltaIntegrator(3, bias=bias).initial_state().v.dtype == jnp.float32

@@ -1,7 +1,6 @@
 """What a neuron is: an ODE between spikes, and three rules for what happens at them."""
 
 import abc
-import functools as ft
 from typing import Any
 
 import equinox as eqx
@@ -116,7 +115,8 @@ def rest(neuron: AbstractNeuron) -> Float[Array, " neurons"]:
     """Zeros of the widest float type of a neuron's parameters."""
     dtypes = [x.dtype for x in jax.tree.leaves(neuron) if eqx.is_inexact_array(x)]
     default = jax.dtypes.canonicalize_dtype(float)
-    return jnp.zeros(neuron.size, ft.reduce(jnp.promote_types, dtypes or [default]))
+    widest = max(dtypes or [default], key=lambda dtype: dtype.itemsize)
+    return jnp.zeros(neuron.size, widest)
 
 
 def parameters(neuron: AbstractNeuron, like: Array) -> Any:
