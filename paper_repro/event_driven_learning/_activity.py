@@ -108,7 +108,7 @@ def _on_grid(model: OnGrid, batch, config: Pictures):
     """The pixels of a still picture that are not 0 count as a spike in each step."""
     _, sol = respond(model, batch, config, voltages=True)
     mask = adjoint_of(config).mask
-    counts = frames_of(batch, model, config).counts
+    counts = frames_of(batch, model, config).counts.astype(sol.t1.dtype)
     given = (counts > 0).astype(counts.dtype)
     given_mask, out = None, []
     for k, layer in enumerate(model.network.layers):
