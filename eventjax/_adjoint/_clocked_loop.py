@@ -1,5 +1,6 @@
 """The loop over time steps that all learning rules on a grid share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
@@ -30,6 +31,21 @@ with_slope.defjvps(
     lambda dot, out, value, x, slope: slope * dot,
     None,
 )
+
+
+def spikes_by(
+    shape: Callable[[Array], Array], distance: Float[Array, "batch neurons"]
+) -> Float[Array, "batch neurons"]:
+    """1 where the distance to the threshold is zero or above, with `shape` of it for a
+    derivative. Raises a `ValueError` if that has another shape."""
+    slope = shape(distance)
+    if jnp.shape(slope) != distance.shape:
+        raise ValueError(
+            "`shape` must keep the shape of what it is given, but made "
+            f"{jnp.shape(slope)} of {distance.shape}."
+        )
+    spikes = (distance >= 0).astype(distance.dtype)
+    return with_slope(spikes, distance, slope)
 
 
 class _Carry(eqx.Module):

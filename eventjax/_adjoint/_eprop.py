@@ -2,7 +2,6 @@ from collections.abc import Callable
 from typing import Literal
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._network import Network
@@ -11,7 +10,7 @@ from .._solver._event_problem import never_spikes
 from ..feedback import AbstractFeedback, Random, Symmetric
 from ..surrogates import Triangle
 from ._base import AbstractClockedAdjoint, Paths, refuse
-from ._clocked_loop import with_slope
+from ._clocked_loop import spikes_by
 
 
 class EProp(AbstractClockedAdjoint):
@@ -129,11 +128,4 @@ class EProp(AbstractClockedAdjoint):
     def spike(
         self, distance: Float[Array, "batch neurons"]
     ) -> Float[Array, "batch neurons"]:
-        slope = self.shape(distance)
-        if jnp.shape(slope) != distance.shape:
-            raise ValueError(
-                "`shape` must keep the shape of what it is given, but made "
-                f"{jnp.shape(slope)} of {distance.shape}."
-            )
-        spikes = (distance >= 0).astype(distance.dtype)
-        return with_slope(spikes, distance, slope)
+        return spikes_by(self.shape, distance)

@@ -1,13 +1,12 @@
 from collections.abc import Callable
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._solver import AbstractSolver, Clocked
 from ..surrogates import SuperSpike
 from ._base import AbstractClockedAdjoint, Paths, refuse
-from ._clocked_loop import with_slope
+from ._clocked_loop import spikes_by
 
 
 class Surrogate(AbstractClockedAdjoint):
@@ -48,11 +47,4 @@ class Surrogate(AbstractClockedAdjoint):
     def spike(
         self, distance: Float[Array, "batch neurons"]
     ) -> Float[Array, "batch neurons"]:
-        slope = self.shape(distance)
-        if jnp.shape(slope) != distance.shape:
-            raise ValueError(
-                "`shape` must keep the shape of what it is given, but made "
-                f"{jnp.shape(slope)} of {distance.shape}."
-            )
-        spikes = (distance >= 0).astype(distance.dtype)
-        return with_slope(spikes, distance, slope)
+        return spikes_by(self.shape, distance)

@@ -42,8 +42,8 @@ class AbstractConnection(eqx.Module):
         at each neuron by itself, or `None` for none."""
 
 
-class AbstractDelay(AbstractConnection):
-    """Changes when the spikes of another connection arrive, not what they bring."""
+class AbstractWrapped(AbstractConnection):
+    """Another connection, changed in one way."""
 
     connection: eqx.AbstractVar[AbstractConnection]
 
@@ -58,6 +58,10 @@ class AbstractDelay(AbstractConnection):
     @property
     def copies(self) -> int:
         return self.connection.copies
+
+
+class AbstractDelay(AbstractWrapped):
+    """Changes when the spikes of another connection arrive, not what they bring."""
 
     def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
         return self.connection.rows(index)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ._base import AbstractConnection, Delays
+from ._base import AbstractConnection, AbstractWrapped, Delays
 
 
-class Masked(AbstractConnection):
+class Masked(AbstractWrapped):
     """Another connection, without some of its synapses.
 
     A weight whose synapse is not there counts as zero and has no gradient, whatever its
@@ -40,18 +40,6 @@ class Masked(AbstractConnection):
             )
         self.connection = connection
         self.mask = mask
-
-    @property
-    def in_size(self) -> int:
-        return self.connection.in_size
-
-    @property
-    def out_size(self) -> int:
-        return self.connection.out_size
-
-    @property
-    def copies(self) -> int:
-        return self.connection.copies
 
     def rows(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape out"]:
         rows = self.connection.rows(index)

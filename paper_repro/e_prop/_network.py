@@ -53,7 +53,7 @@ def _dense(inputs: int, outputs: int, std: float, key: jax.Array) -> ej.Dense:
 def make_neuron(config: Phones, size: int, key: jax.Array) -> ej.AbstractNeuron:
     """A share of the neurons adapts, which ones is drawn."""
     if config.neuron == "izhikevich":
-        return ej.SteppedIzhikevich(size, v_clip=None)
+        return ej.SteppedIzhikevich(size)
     share = 0.0 if config.neuron == "lif" else config.adaptive
     adapts = jr.permutation(key, size) < round(share * size)
     settings: dict[str, Any] = dict(
