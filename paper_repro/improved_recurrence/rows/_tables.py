@@ -18,7 +18,7 @@ from .._train import METRIC, train
 RESULTS = Path(__file__).parents[1] / "results"
 SEEDS = 5
 # For the small sample: there are 80 sentences to train on
-SPEECH = Settings(units=200, batch=16, epochs=30, learning_rate=3e-3)
+SPEECH = Settings(units=200, gain=0.5, batch=16, epochs=30, learning_rate=3e-3)
 KINDS = ("conventional", "v1", "v2", "gru", "lstm")
 
 
