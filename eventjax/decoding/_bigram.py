@@ -46,7 +46,7 @@ def count_bigram(
     valid: Bool[np.ndarray, "..."],
     phones: int,
     *,
-    smoothing: float = 1.0,
+    smoothing: float = 0.5,
 ) -> PhoneBigram:
     r"""A bigram of phones from the labels of frames.
 
@@ -106,7 +106,7 @@ def count_priors(
     valid: Bool[np.ndarray, "..."],
     phones: int,
     *,
-    smoothing: float = 1.0,
+    smoothing: float = 0.5,
 ) -> Float[Array, " phones"]:
     """How often each phone is the label of a frame, as the natural logarithm of its share,
     with a count of `smoothing` added to each.
