@@ -4,6 +4,7 @@ import importlib.metadata
 
 from . import (
     data as data,
+    decoding as decoding,
     encoders as encoders,
     feedback as feedback,
     graded as graded,

@@ -27,11 +27,11 @@ ROOMS = """
     losses init encoders
     graded
     equilibrium train
-    plot data interop
+    plot data decoding interop
 """.split()
 
 EXTRAS = """
-    array_record beartype h5py importlib_resources matplotlib nir orbax PIL rich
+    array_record beartype h5py importlib_resources jiwer matplotlib nir orbax PIL rich
     tensorflow_datasets tyro
 """.split()
 

@@ -14,6 +14,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("tyro")
 
 from paper_repro._row import Where  # noqa: E402
+from paper_repro.improved_recurrence import _decode  # noqa: E402
 from paper_repro.improved_recurrence._config import Settings  # noqa: E402
 from paper_repro.improved_recurrence._network import make_network  # noqa: E402
 from paper_repro.improved_recurrence._train import make_optimiser, METRIC  # noqa: E402
@@ -80,3 +81,26 @@ def test_decays_are_kept_where_asked_to():
         # Of ranges a tenth of the gradient, whatever the learning rate
         reach = new.encoder.quantiser.range.value
         np.testing.assert_allclose(reach, 0.9, rtol=1e-6)
+
+
+def test_phone_errors_of_a_network_that_knows(monkeypatch):
+    """Of outputs that say the labels nothing is wrong, and of silence everything but
+    silence; what is chosen on validation data is used on test data."""
+    pytest.importorskip("jiwer")
+    label = np.array([[27, 27, 0, 0, 42, 27, -1, -1], [27, 1, 1, 1, 2, 2, 48, 27]])
+    part = {"label": label, "valid": label >= 0}
+    parts = dict.fromkeys(("train", "validation", "test"), part)
+
+    def respond(network, part, config):
+        del config
+        outputs = network * np.eye(61)[part["label"]] + np.eye(61)[27]
+        yield part, np.array([True, True]), outputs, None
+
+    monkeypatch.setattr(_decode, "respond_to", respond)
+    config = Settings()
+    found = _decode.decode(20.0, parts, config)
+    assert found["phone_error_rate"] == found["decoding"]["validation"] == 0
+    # h# aa p h# and h# ae ah q h# but for q, which does not count, are 8 phones
+    deaf = _decode.decode(0.0, parts, config)
+    assert deaf["phone_error_rate"] > 40
+    assert deaf["decoding"]["acoustic_weight"] in _decode.ACOUSTIC_WEIGHTS

@@ -9,6 +9,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("tyro")
 pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("h5py")
+pytest.importorskip("jiwer")
 
 from paper_repro import _runner  # noqa: E402
 from paper_repro._registry import papers  # noqa: E402

@@ -1,5 +1,6 @@
 """How well a network does, and what it costs."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -26,11 +27,8 @@ def judge(
     - `multiplications`: of a valid frame, `published` and `corrected`;
     - `active`: share of values that are not zero, by layer, that of the encoder first.
     """
-    folded = network if config.task != "phones" else ej.graded.fold(network)
-    together = min(16, len(part["valid"]))
     answers, wanted, cost = [], [], []
-    for batch, is_real in ej.data.padded_batches(part, together):
-        outputs, counts = jax.device_get(_run(folded, batch))
+    for batch, is_real, outputs, counts in respond_to(network, part, config):
         asked = batch["asked"] & is_real[:, None]
         answers.append(outputs[asked])
         wanted.append(batch["target" if config.task == "adding" else "label"][asked])
@@ -56,6 +54,17 @@ def judge(
         fold = ej.data.fold_phones
         out["folded_accuracy"] = float(np.mean(fold(best) == fold(want)))
     return {"accuracy": float(right.mean()), **out}
+
+
+def respond_to(
+    network: ej.graded.Classifier, part: Arrays, config: Settings
+) -> Iterator[tuple[Arrays, np.ndarray, np.ndarray, np.ndarray]]:
+    """Of a part, in batches: the batch, which of its sequences are real, and `_run`'s
+    outputs and counts. On phones, of the network for use, without normalisation."""
+    folded = network if config.task != "phones" else ej.graded.fold(network)
+    together = min(16, len(part["valid"]))
+    for batch, is_real in ej.data.padded_batches(part, together):
+        yield batch, is_real, *jax.device_get(_run(folded, batch))
 
 
 @eqx.filter_jit

@@ -14,6 +14,7 @@ from paper_repro._row import Record, Where
 
 from ._config import Settings
 from ._data import load
+from ._decode import decode
 from ._judge import judge
 from ._loss import make_loss
 from ._network import make_network
@@ -30,8 +31,8 @@ def train(config: Settings, where: Where) -> Record:
     - `config`: all settings.
     - `where`: see `Where`.
 
-    **Returns:** the record of the run. Its `"test"` is that of `judge`, `"dataset"` says
-    which set it was, and `"parameters"` how many there are.
+    **Returns:** the record of the run. Its `"test"` is that of `judge` and, of phones, of
+    `decode`, `"dataset"` says which set it was, and `"parameters"` how many there are.
 
     **Raises:** `FileNotFoundError` if the data are not there.
     """
@@ -68,6 +69,8 @@ def train(config: Settings, where: Where) -> Record:
             key=keys[2],
         )
     test = judge(fitted.model, data.parts["test"], config)
+    if config.task == "phones":
+        test |= decode(fitted.model, data.parts, config)
     record = folder.finish(fitted, test)
     ej.plot.learning_curve(
         where.folder / "results.json", save=where.folder / "learning_curve.png"
