@@ -15,12 +15,14 @@ from ._tables import SPEECH, trained_row
 from .timit import NEEDS
 
 
+SMALL = dataclasses.replace(SPEECH, units=200, learning_rate=3e-3)
+SEEDS = 3
 BITS = trained_row(
     "bits_ablation",
     "bits of an output, without dead zone",
     {
-        f"{bits}_bits": dataclasses.replace(SPEECH, bits=bits, dead_zone=0)
-        for bits in (1, 2, 3, 5, 6, 32)
+        f"{bits}_bits": dataclasses.replace(SMALL, bits=bits, dead_zone=0)
+        for bits in (1, 3, 5, 6, 32)
     },
     [
         Ordering(f"bits_ablation/{more}_bits", f"bits_ablation/{less}_bits", claim)
@@ -32,12 +34,13 @@ BITS = trained_row(
     ],
     tried=("1_bits", "32_bits"),
     needs=NEEDS,
+    seeds=SEEDS,
 )
 THRESHOLD = trained_row(
     "threshold_ablation",
     "dead zone of outputs of 6 bits",
     {
-        f"dead_zone_{quanta}": dataclasses.replace(SPEECH, dead_zone=quanta)
+        f"dead_zone_{quanta}": dataclasses.replace(SMALL, dead_zone=quanta)
         for quanta in (0, 1, 3, 7)
     },
     [
@@ -50,4 +53,5 @@ THRESHOLD = trained_row(
     ],
     tried=("dead_zone_7",),
     needs=NEEDS,
+    seeds=SEEDS,
 )

@@ -17,7 +17,9 @@ from ._tables import KINDS, trained_row
 
 
 BASE = Settings(
+    examples=1024,
     units=64,
+    layers=1,
     dropout=0.0,
     memory=500.0,
     epochs=20,
