@@ -1,7 +1,7 @@
 """What the rows have in common: settings for the sample, tables and orderings."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ def trained_row(
     tried: Sequence[str],
     needs: str | None,
     seeds: int = SEEDS,
+    draw: Callable[[Path], None] | None = None,
 ) -> Row:
     """A row whose groups are networks that are trained; those in `tried` are tried."""
 
@@ -57,6 +58,7 @@ def trained_row(
         seeds=seeds,
         needs=needs,
         details=details,
+        draw=draw,
         found=None if needs is None else found,
     )
 
