@@ -5,6 +5,7 @@ import importlib.metadata
 from . import (
     data as data,
     encoders as encoders,
+    equilibrium as equilibrium,
     feedback as feedback,
     graded as graded,
     init as init,
