@@ -6,6 +6,7 @@ from . import (
     data as data,
     decoding as decoding,
     encoders as encoders,
+    equilibrium as equilibrium,
     feedback as feedback,
     graded as graded,
     init as init,

@@ -1,0 +1,15 @@
+"""Learning by the contrast of two phases: equilibrium propagation."""
+
+from ._contrast import Contrast as Contrast
+from ._eqspike import EqSpike as EqSpike, predict as predict
+from ._network import Network as Network
+from ._neuron import Neuron as Neuron
+from ._outcome import Outcome as Outcome, Report as Report, report as report
+from ._phase import (
+    Nudge as Nudge,
+    Phase as Phase,
+    Recording as Recording,
+    run_phase as run_phase,
+)
+from ._state import Activity as Activity, initial_state as initial_state
+from ._traces import pair_kernel as pair_kernel, pair_kernel_zero as pair_kernel_zero
