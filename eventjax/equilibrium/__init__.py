@@ -1,5 +1,6 @@
 """Learning by the contrast of two phases: equilibrium propagation."""
 
+from ._activations import FiringRate as FiringRate, hard_sigmoid as hard_sigmoid
 from ._contrast import Contrast as Contrast
 from ._eqspike import EqSpike as EqSpike, predict as predict
 from ._network import Network as Network
@@ -11,5 +12,6 @@ from ._phase import (
     Recording as Recording,
     run_phase as run_phase,
 )
+from ._rate_ep import RateEP as RateEP, Settled as Settled
 from ._state import Activity as Activity, initial_state as initial_state
 from ._traces import pair_kernel as pair_kernel, pair_kernel_zero as pair_kernel_zero

@@ -8,7 +8,7 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ._activations import hard_sigmoid
 from ._estimate import held, with_gradient
@@ -19,17 +19,20 @@ _Rates = tuple[Array, ...]
 
 
 class Settled(NamedTuple):
-    """What `RateEP` returns beside losses.
+    """What `RateEP` returns beside the loss.
 
-    - `outputs`: rates of the last layer at the end of the free phase,
-        `[batch, outputs]`.
-    - `rates`: those of all layers.
-    - `moved`: how far the rates of the last layer still moved in the last step of the free
-        phase, the largest of all; near 0 if it has settled.
+    - `losses`: of each sample, `[batch]`; their mean is the loss. `None` without targets.
+    - `rates`: of the outputs at the end of the free phase, `[batch, outputs]`.
+    - `prediction`: the output with the highest rate, `[batch]`.
+    - `layers`: rates of all layers, the last included.
+    - `moved`: how far the outputs still moved in the last step of the free phase, the
+        largest of all; near 0 if they have settled.
     """
 
-    outputs: Float[Array, "batch outputs"]
-    rates: tuple[Float[Array, "batch _"], ...]
+    losses: Float[Array, " batch"] | None
+    rates: Float[Array, "batch outputs"]
+    prediction: Int[Array, " batch"]
+    layers: tuple[Float[Array, "batch _"], ...]
     moved: Float[Array, ""]
 
 
@@ -52,11 +55,7 @@ class RateEP(eqx.Module):
     network = ej.equilibrium.Network([784, 500, 10], gain=1.0, bias=0.0, key=key)
     rule = ej.equilibrium.RateEP(beta=0.5, free=20, nudged=4)
 
-    def loss_fn(network, images, targets):
-        losses, settled = rule(network, images, targets)
-        return losses.mean(), settled
-
-    estimate, settled = eqx.filter_grad(loss_fn, has_aux=True)(network, images, targets)
+    estimate, settled = eqx.filter_grad(rule, has_aux=True)(network, images, targets)
     ```
 
     **Arguments:**
@@ -123,8 +122,8 @@ class RateEP(eqx.Module):
         targets: Float[Array, "batch outputs"],
         *,
         key: PRNGKeyArray | None = None,
-    ) -> tuple[Float[Array, " batch"], Settled]:
-        """Losses, whose mean has the estimate for its gradient, and what the network
+    ) -> tuple[Float[Array, ""], Settled]:
+        """The loss of a batch, with the estimate for its gradient, and what the network
         settled in.
 
         **Arguments:**
@@ -144,19 +143,20 @@ class RateEP(eqx.Module):
             beta = beta * jr.rademacher(key, (), inputs.dtype)
         if self.immediate is None:
             rates = self._relax(
-                fixed, settled.rates, inputs, self.nudged, beta, targets
+                fixed, settled.layers, inputs, self.nudged, beta, targets
             )
-            change = _change(inputs, settled.rates, rates, beta)
+            change = _change(inputs, settled.layers, rates, beta)
         else:
-            change = self._continual(fixed, settled.rates, inputs, beta, targets)
+            change = self._continual(fixed, settled.layers, inputs, beta, targets)
         weights, biases = change
         where = lambda x: (x.weights, x.biases)
         parameters = eqx.filter(network, eqx.is_inexact_array)
         gradient = eqx.tree_at(
             where, parameters, (_negative(weights), _negative(biases))
         )
-        losses = 0.5 * jnp.sum((targets - settled.outputs) ** 2, axis=1)
-        return with_gradient(losses, network, gradient), settled
+        losses = 0.5 * jnp.sum((targets - settled.rates) ** 2, axis=1)
+        losses = with_gradient(losses, network, gradient)
+        return jnp.mean(losses), settled._replace(losses=losses)
 
     def settle(self, network: Network, inputs: Float[Array, "batch inputs"]) -> Settled:
         """The free phase, from rates of zero."""
@@ -166,7 +166,8 @@ class RateEP(eqx.Module):
         before = self._relax(network, zero, inputs, self.free - 1)
         rates = self._relax(network, before, inputs, 1)
         moved = jnp.max(jnp.abs(rates[-1] - before[-1]))
-        return Settled(rates[-1], rates, moved)
+        prediction = jnp.argmax(rates[-1], axis=1).astype(jnp.int32)
+        return Settled(None, rates[-1], prediction, rates, moved)
 
     def _relax(
         self,
