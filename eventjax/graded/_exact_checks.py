@@ -2,11 +2,19 @@
 
 from typing import Any
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._checks import code_of, Fault, known, raise_known, spike_faults, throw_if_bad, worst
+from .._checks import (
+    code_of,
+    Fault,
+    known,
+    raise_known,
+    spike_faults,
+    throw_if_bad,
+    worst,
+)
 from .._neuron._ramp_if import positive
 from .._solution import RESULTS
 from .._spikes import Spikes
@@ -14,7 +22,7 @@ from .._spikes import Spikes
 
 def check_threshold(threshold: Any) -> Float[Array, ""]:
     """A threshold as an array, or a `ValueError`. One that is traced passes."""
-    if eqx.is_array(threshold):
+    if isinstance(threshold, jax.Array):
         if threshold.shape != ():
             raise ValueError(
                 f"`threshold` must be one number, got shape {threshold.shape}."
