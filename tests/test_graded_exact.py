@@ -107,29 +107,29 @@ def _frames_as_events(x):
     return _spikes(times, sources, sizes)
 
 
+RUN_FRAMES = eqx.filter_jit(lambda layer, given: layer(given, 150.0))
+
+
 @pytest.mark.parametrize("dead_zone", [0, 3])
 def test_a_current_that_is_constant_over_frames_makes_a_layer_of_frames(dead_zone):
-    layer = Gated(
-        3, 4, Quantiser(6, dead_zone, range=12.0), recurrent=False, key=jr.key(1)
-    ).folded()
+    quantiser = Quantiser(6, dead_zone, range=12.0)
+    layer = Gated(3, 4, quantiser, recurrent=False, key=jr.key(1)).folded()
     where = lambda y: y.normalisation.shift
     layer = eqx.tree_at(where, layer, jnp.asarray(np.linspace(-1, 1, 8)))
     x = np.random.default_rng(5).normal(size=(15, 3)) * 2
-    of_frames = np.asarray(layer(jnp.asarray(x)[None]).outputs[0])
+    of_frames = jax.jit(lambda x: layer(x[None]).outputs[0])(jnp.asarray(x))
     shift = where(layer)
     hold = jnp.where(jnp.arange(8) < 4, 50.0, 0.0)  # a gate that keeps all
     weight = jnp.concatenate([layer.weight, (shift - hold)[None]])
-    twin = ExactGated(weight, hold, layer.quantiser.threshold, capacity=600)
-    run = eqx.filter_jit(lambda layer, given: layer(given, 150.0))
-    passed = run(twin, _frames_as_events(x))
+    twin = ExactGated(weight, hold, layer.quantiser.threshold, capacity=200)
+    passed = RUN_FRAMES(twin, _frames_as_events(x))
     emitted = np.asarray(passed.outputs.per_frame(4, 15))
-    threshold = float(layer.quantiser.threshold)
-    assert np.count_nonzero(of_frames) > 20
+    assert np.count_nonzero(of_frames) > 10
     if dead_zone == 0:  # to the very quantum in each frame
         np.testing.assert_allclose(emitted, of_frames, atol=1e-9)
     else:  # what is left is below a threshold in both
-        gap = np.abs(emitted.cumsum(0) - of_frames.cumsum(0))
-        assert gap.max() < threshold and gap.max() > 0.1 * threshold
+        gap = np.abs(np.cumsum(emitted - of_frames, axis=0))
+        assert 0.1 < gap.max() / layer.quantiser.threshold < 1
 
 
 def _one_unit(bf, bc, uf, uc, threshold, delay):
@@ -222,7 +222,7 @@ def test_gradients():
 
 
 def test_a_membrane_that_only_just_reaches_its_threshold():
-    """Gradients forwards. A current $I$ that fades for good moves the membrane by at most $I / (r \\Delta)$,
+    """A current $I$ that fades for good moves the membrane by at most $I / (r \\Delta)$,
     and by the threshold at $-\\log(1 - r \\Delta V_{th} / I) / r$."""
     rate, start = np.log(2) / FRAME, 0.5  # what one event leaves
 
