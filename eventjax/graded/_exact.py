@@ -132,7 +132,9 @@ def exact(
     zone these are the same sums in each frame. Elsewhere both forms only share that what
     has been emitted is what has come in, but for less than a threshold: spikes of a frame
     act one after the other, each at its time, where a layer of frames adds them up first.
-    No dropout.
+    So each sees only itself in its gate and candidate, and currents also relax between
+    frames: weights trained on frames give much weaker currents here. A `coincidence` of
+    some ms brings them nearer, and to train on in exact time is open. No dropout.
 
     ```python
     folded = ej.graded.fold(classifier)
