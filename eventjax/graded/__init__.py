@@ -1,4 +1,5 @@
-"""Layers whose spikes are graded: a number of quanta once a frame, and no exact times.
+"""Layers whose spikes are graded: a number of quanta once a frame, and no exact times
+(but for what `exact` makes of them).
 
 Frames in, frames out: whole batches `[batch, frames, units]`, with `valid`
 `[batch, frames]`, which is false on padding. One frame is one step; how many ms it lasts
@@ -30,6 +31,18 @@ from ._classifier import (
 )
 from ._conventional import Conventional as Conventional
 from ._encoder import Encoder as Encoder
+from ._exact import (
+    exact as exact,
+    ExactClassified as ExactClassified,
+    ExactClassifier as ExactClassifier,
+)
+from ._exact_encoder import ExactEncoder as ExactEncoder
+from ._exact_gated import ExactGated as ExactGated
+from ._exact_spikes import (
+    ExactPassed as ExactPassed,
+    ExactSpikes as ExactSpikes,
+    ExactState as ExactState,
+)
 from ._gated import Gated as Gated
 from ._membrane import GradedState as GradedState
 from ._normalisation import (
