@@ -128,6 +128,14 @@ def test_the_distance_to_a_gated_unit_without_spikes_halves_with_each_bit():
     np.testing.assert_allclose(ratios, 2, rtol=0.12)
 
 
+def _as_batch(layer):
+    """With the statistics that the batch has, which training uses."""
+    product = X[VALID] @ np.asarray(layer.weight)
+    seen = [jnp.asarray(x) for x in (product.mean(axis=0), product.var(axis=0))]
+    where = lambda y: (y.normalisation.mean.value, y.normalisation.variance.value)
+    return eqx.tree_at(where, layer, seen)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_ranges_and_statistics_follow(name):
     layer = LAYERS[name]
@@ -135,13 +143,12 @@ def test_ranges_and_statistics_follow(name):
     X_, VALID_ = jnp.asarray(X), jnp.asarray(VALID)
     got = drift(layer)
     used = layer
-    if name != "encoder":  # the loop is told what the batch has
-        product = X[VALID] @ np.asarray(layer.weight)
-        seen = product.mean(axis=0), product.var(axis=0)
+    if name != "encoder":
         where = lambda y: (y.normalisation.mean.value, y.normalisation.variance.value)
+        used = _as_batch(layer)
+        seen = where(used)
         for found, had, has in zip(where(got), where(layer), seen):
             np.testing.assert_allclose(found, had - has, atol=1e-12)
-        used = eqx.tree_at(where, layer, [jnp.asarray(x) for x in seen])
         assert not np.any(got.weight)
     currents = reference.run(used, X, VALID)[1]
     wanted = reference.wanted_range(layer, currents)
@@ -149,7 +156,17 @@ def test_ranges_and_statistics_follow(name):
     np.testing.assert_allclose(got.quantiser.range.value, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("bits, dead_zone", [(1, 0), (2, 0), (6, 3), (6, 29)])
+def test_the_range_of_one_bit_follows_the_mean_of_valid_currents():
+    layer = _gated(True, Quantiser(1, range=2.0))
+    drift = jax.jit(jax.grad(lambda y: y(X_, VALID_, key=KEY).drift))
+    X_, VALID_ = jnp.asarray(X), jnp.asarray(VALID)
+    currents = reference.run(_as_batch(layer), X, VALID)[1]
+    wanted = 8 * np.abs(currents[VALID]).mean()
+    got = drift(layer).quantiser.range.value
+    np.testing.assert_allclose(got, 2.0 - wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bits, dead_zone", [(2, 0), (6, 3), (6, 29)])
 def test_no_membrane_leaves_the_range_that_its_currents_call_for(bits, dead_zone):
     """However long they last."""
     x = np.random.default_rng(7).normal(1.0, 1.0, size=(2, 400, 2))
@@ -268,6 +285,10 @@ def test_dropout_is_one_mask_for_a_sequence():
         (
             lambda: Gated(2, 2, _quantiser(), recurrent=True, memory=2.0, key=KEY),
             "`memory` must be finite and above 2 frames, got 2.0",
+        ),
+        (
+            lambda: Gated(2, 2, _quantiser(), recurrent=True, gain=0.0, key=KEY),
+            "`gain` must be positive and finite, got 0.0",
         ),
         (lambda: Cells(eqx.nn.Linear, 2, 2, key=KEY), "`cell` must be `equinox.nn.GRU"),
     ],

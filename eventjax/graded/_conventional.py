@@ -87,9 +87,9 @@ class Conventional(AbstractLayer):
             return emit(self.quantiser, current, state.residual)
 
         given = mask[:, None] * drive
-        outputs, state, peak = run_frames(step, state, given, valid)
+        outputs, state, sizes = run_frames(step, state, given, valid)
         if training:
-            drift = drift + self.quantiser.drift(peak)
+            drift = drift + self.quantiser.drift(sizes)
         return Passed(outputs, state, drift)
 
     def matrices(self) -> list[Any]:

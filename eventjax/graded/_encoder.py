@@ -54,8 +54,8 @@ class Encoder(AbstractLayer):
         def step(state: GradedState, current: Array):
             return emit(self.quantiser, current, state.residual)
 
-        outputs, state, peak = run_frames(step, state, frames, valid)
-        drift = self.quantiser.drift(peak) if training else jnp.zeros(())
+        outputs, state, sizes = run_frames(step, state, frames, valid)
+        drift = self.quantiser.drift(sizes) if training else jnp.zeros(())
         return Passed(outputs, state, drift)
 
     def matrices(self) -> list[Any]:

@@ -47,8 +47,11 @@ class Gated(AbstractLayer):
     - `memory`: if given, the longest time in frames, above 2, that a unit shall remember to
         begin with: the shift of its gate is then $\log(u - 1)$ for a $u$ drawn between 2
         and this. By default shifts are zero as in the code, and gates start around a half.
-    - `key`: a `jax.random` key for the weights: $W$ uniform with variance `1 / inputs`,
-        $[U_f, U_c]$ orthogonal with a gain of $\sqrt 2$, as in the code.
+    - `gain`: of $[U_f, U_c]$, which starts orthogonal; above zero. The code has
+        $\sqrt 2$. With few bits a smaller one is called for: spikes are then large and
+        rare, and what they bring about can grow from frame to frame.
+    - `key`: a `jax.random` key for the weights: $W$ uniform with variance `1 / inputs`, as
+        in the code.
 
     **Raises:** `ValueError` for values out of range.
 
@@ -78,12 +81,15 @@ class Gated(AbstractLayer):
         recurrent: bool,
         dropout: float = 0.0,
         memory: float | None = None,
+        gain: float = 2**0.5,
         key: PRNGKeyArray,
     ):
         check_layer(inputs, units, dropout)
+        if not 0 < gain < float("inf"):
+            raise ValueError(f"`gain` must be positive and finite, got {gain}.")
         k1, k2, k3 = jr.split(key, 3)
         self.weight = uniform_matrix((inputs, 2 * units), (3 / inputs) ** 0.5, k1)
-        orthogonal = jax.nn.initializers.orthogonal(2**0.5)
+        orthogonal = jax.nn.initializers.orthogonal(gain)
         dtype = self.weight.dtype
         self.recurrent = (
             orthogonal(k2, (units, 2 * units), dtype) if recurrent else None
@@ -120,9 +126,9 @@ class Gated(AbstractLayer):
             current = forget * state.current + (1 - forget) * candidate
             return emit(self.quantiser, current, state.residual)
 
-        outputs, state, peak = run_frames(step, state, drive, valid)
+        outputs, state, sizes = run_frames(step, state, drive, valid)
         if training:
-            drift = drift + self.quantiser.drift(peak)
+            drift = drift + self.quantiser.drift(sizes)
         return Passed(outputs, state, drift)
 
     def matrices(self) -> list[Any]:

@@ -9,7 +9,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from ._quantiser import Quantiser
+from ._quantiser import Quantiser, Sizes
 
 
 class GradedState(eqx.Module):
@@ -42,18 +42,25 @@ def run_frames(
     state: PyTree[Float[Array, "batch ..."]],
     drive: Float[Array, "batch frames features"],
     valid: Bool[Array, "batch frames"],
-) -> tuple[Float[Array, "batch frames units"], PyTree, Float[Array, ""] | None]:
-    """Outputs of all frames, the state after the last, and the largest current. A frame
-    that is not valid puts out zeros and leaves the state alone."""
+) -> tuple[Float[Array, "batch frames units"], PyTree, Sizes | None]:
+    """Outputs of all frames, the state after the last, and how large currents are. A
+    frame that is not valid puts out zeros and leaves the state alone."""
 
     def one(state: PyTree, given: tuple[Array, Array]):
         drive, valid = given
         new, y, current = step(state, drive)
         hold = lambda new, old: jnp.where(valid[:, None], new, old)
-        peak = None if current is None else jnp.max(hold(jnp.abs(current), 0.0))
-        return jax.tree.map(hold, new, state), (hold(y, 0.0), peak)
+        if current is None:
+            return jax.tree.map(hold, new, state), (hold(y, 0.0), None)
+        size = hold(lax.stop_gradient(jnp.abs(current)), 0.0)
+        seen = Sizes(jnp.max(size), jnp.mean(size))
+        return jax.tree.map(hold, new, state), (hold(y, 0.0), seen)
 
     given = jnp.moveaxis(drive, 1, 0), valid.T
-    end, (outputs, peaks) = lax.scan(one, state, given)
-    peak = None if peaks is None else lax.stop_gradient(jnp.max(peaks))
-    return jnp.moveaxis(outputs, 0, 1), end, peak
+    end, (outputs, seen) = lax.scan(one, state, given)
+    outputs = jnp.moveaxis(outputs, 0, 1)
+    if seen is None:
+        return outputs, end, None
+    share = jnp.mean(valid.astype(seen.mean.dtype))
+    mean = jnp.mean(seen.mean) / jnp.where(share > 0, share, 1)
+    return outputs, end, Sizes(jnp.max(seen.largest), mean)

@@ -1,15 +1,25 @@
 """From a real number to a number of quanta."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from .._adjoint import with_slope
 from ._tracked import Tracked
 
 
+_MEANS = 8.0  # of |I| in the range of one bit
 _BELOW_ONE = 1 - 1e-4  # so that the largest value stays below the last level
+
+
+class Sizes(NamedTuple):
+    """How large the currents of a batch are, $|I|$ over valid frames and units."""
+
+    largest: Float[Array, ""]
+    mean: Float[Array, ""]
 
 
 class Quantiser(eqx.Module):
@@ -33,8 +43,10 @@ class Quantiser(eqx.Module):
     One bit would be silent in this formula, $L = 1$. Here it is a binary neuron with
     the threshold $M / 2$, as with two levels: it emits the threshold where $v$ reaches it,
     and minus that where $-v$ does, which in a `Gated` layer never happens. What the
-    paper's one bit was is UNCONFIRMED. By this choice `bits=1` and `bits=2` without dead
-    zone are the same but for $10^{-4}$ of $M$ in the threshold.
+    paper's one bit was is UNCONFIRMED. Its range follows eight times the mean of $|I|$, so
+    that the threshold is four times the mean: as high as the largest current, spikes are
+    so rare and large that those of a recurrent layer raise its own threshold without end.
+    What exceeds the threshold for long stays in the membrane.
 
     **Arguments:**
 
@@ -102,8 +114,11 @@ class Quantiser(eqx.Module):
         """$L$, but 2 for one bit."""
         return max(2 ** (self.bits - 1), 2)
 
-    def drift(self, peak: Float[ArrayLike, ""]) -> Float[Array, ""]:
-        """A term of the loss by which the range follows what `peak`, the largest $|I|$ of
-        a batch, calls for."""
-        wanted = jnp.asarray(peak) / (1 - (self.dead_zone + 1) / self.levels)
+    def drift(self, sizes: Sizes) -> Float[Array, ""]:
+        """A term of the loss by which the range follows what the currents of a batch call
+        for."""
+        if self.bits == 1:
+            wanted = _MEANS * sizes.mean
+        else:
+            wanted = sizes.largest / (1 - (self.dead_zone + 1) / self.levels)
         return self.range.drift(wanted.astype(self.range.value.dtype))

@@ -26,7 +26,9 @@ class Settings:
     bits: int = 6
     dead_zone: int = 3
     dropout: float = 0.2
-    memory: float | None = None  # in frames, see `eventjax.graded.Gated`
+    # See `eventjax.graded.Gated`
+    memory: float | None = None  # in frames
+    gain: float = 2**0.5
     # Learning
     epochs: int = 24
     batch: int = 64

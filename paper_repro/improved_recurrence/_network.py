@@ -39,5 +39,6 @@ def _layer(config: Settings, inputs: int, key: jax.Array) -> ej.graded.AbstractL
         quantiser,
         recurrent=recurrent,
         memory=config.memory,
+        gain=config.gain,
         **rest,
     )

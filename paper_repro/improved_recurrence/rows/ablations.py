@@ -8,20 +8,42 @@ The paper's figures are UNCONFIRMED. One bit is the binary neuron of
 """
 
 import dataclasses
+import functools as ft
+from collections.abc import Sequence
+from pathlib import Path
 
 from paper_repro._orderings import Ordering
 
+from ._figures import draw_panels
 from ._tables import SPEECH, trained_row
 from .timit import NEEDS
 
 
+SMALL = dataclasses.replace(SPEECH, units=200, learning_rate=3e-3)
+SEEDS = 3
+
+
+def _draw(groups: Sequence[str], name: str, folder: Path) -> None:
+    panels = {
+        "accuracy by frame": ("accuracy", groups),
+        "phone error rate (%)": ("phone_error_rate", groups),
+        "multiplications of a frame": ("multiplications.corrected", groups),
+    }
+    draw_panels(folder, panels, name)
+
+
+_BITS = {
+    f"{bits}_bits": dataclasses.replace(SMALL, bits=bits, dead_zone=0)
+    for bits in (1, 3, 5, 6, 32)
+}
+_DEAD_ZONES = {
+    f"dead_zone_{quanta}": dataclasses.replace(SMALL, dead_zone=quanta)
+    for quanta in (0, 1, 3, 7)
+}
 BITS = trained_row(
     "bits_ablation",
     "bits of an output, without dead zone",
-    {
-        f"{bits}_bits": dataclasses.replace(SPEECH, bits=bits, dead_zone=0)
-        for bits in (1, 2, 3, 5, 6, 32)
-    },
+    _BITS,
     [
         Ordering(f"bits_ablation/{more}_bits", f"bits_ablation/{less}_bits", claim)
         for more, less, claim in (
@@ -32,14 +54,13 @@ BITS = trained_row(
     ],
     tried=("1_bits", "32_bits"),
     needs=NEEDS,
+    seeds=SEEDS,
+    draw=ft.partial(_draw, list(_BITS), "bits.png"),
 )
 THRESHOLD = trained_row(
     "threshold_ablation",
     "dead zone of outputs of 6 bits",
-    {
-        f"dead_zone_{quanta}": dataclasses.replace(SPEECH, dead_zone=quanta)
-        for quanta in (0, 1, 3, 7)
-    },
+    _DEAD_ZONES,
     [
         Ordering(
             "threshold_ablation/dead_zone_0",
@@ -50,4 +71,6 @@ THRESHOLD = trained_row(
     ],
     tried=("dead_zone_7",),
     needs=NEEDS,
+    seeds=SEEDS,
+    draw=ft.partial(_draw, list(_DEAD_ZONES), "dead_zones.png"),
 )
