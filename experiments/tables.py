@@ -205,6 +205,22 @@ def eprop() -> str:
     )
 
 
+def graded() -> str:
+    """What a gradient step of layers with graded spikes costs."""
+    path = MEASURED / "graded-cpu.json"
+    record = json.loads(path.read_text())
+    rows = [
+        [x["who"], f"{x['grad_ms']:.0f}", f"{x['ratio']:.2f}", f"{x['peak_mb']:.0f}"]
+        for x in record["rows"]
+    ]
+    machine = record["machine"]
+    return (
+        markdown(["", "ms", "times, of CPU", "MB"], rows)
+        + f"\n\n[Stored](experiments/benchmark/results/{path.name}), on "
+        + f"{machine['cores']} cores of {machine['cpu']}, JAX {record['versions']['jax']}."
+    )
+
+
 TABLES = {
     "neurons": neurons,
     "speed W1": lambda: speed("W1"),
@@ -219,6 +235,7 @@ LATER = {
     "scaling": ("scaling-W2-cpu", scaling),
     "pictures": ("pictures-cpu", pictures),
     "eprop": ("eprop-cpu", eprop),
+    "graded": ("graded-cpu", graded),
 }
 
 

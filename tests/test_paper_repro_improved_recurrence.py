@@ -19,6 +19,7 @@ from paper_repro.improved_recurrence._config import Settings  # noqa: E402
 from paper_repro.improved_recurrence._network import make_network  # noqa: E402
 from paper_repro.improved_recurrence._train import make_optimiser, METRIC  # noqa: E402
 from paper_repro.improved_recurrence.rows import operations  # noqa: E402
+from paper_repro.improved_recurrence.rows._figures import draw_panels  # noqa: E402
 
 
 def test_operations_at_the_papers_size():
@@ -104,3 +105,14 @@ def test_phone_errors_of_a_network_that_knows(monkeypatch):
     deaf = _decode.decode(0.0, parts, config)
     assert deaf["phone_error_rate"] > 40
     assert deaf["decoding"]["acoustic_weight"] in _decode.ACOUSTIC_WEIGHTS
+
+
+def test_panels_leave_a_place_for_what_has_not_run(tmp_path):
+    panels = {"accuracy": ("accuracy", ["one", "two"]), "b": ("cost.b", ["one"])}
+    draw_panels(tmp_path, panels, "picture.png")
+    assert not (tmp_path / "picture.png").exists()
+    (tmp_path / "one").mkdir()
+    record = {"test": {"accuracy": 0.5, "cost": {"b": 2}}}
+    (tmp_path / "one" / "seed0.json").write_text(json.dumps(record))
+    draw_panels(tmp_path, panels, "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 1000

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from paper_repro._row import Record
 
 
-_Panels = Mapping[str, tuple[str, Sequence[str]]]
+Panels = Mapping[str, tuple[str, Sequence[str]]]
 
 
-def draw_panels(folder: Path, panels: _Panels, name: str) -> None:
+def draw_panels(folder: Path, panels: Panels, name: str) -> None:
     """A panel for each title, of what a path of keys leads to in each record's `"test"`.
 
     **Arguments:**

@@ -1,7 +1,7 @@
 """What the rows have in common: settings for the sample, tables and orderings."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from paper_repro._speech_frames import found
 
 from .._config import Settings
 from .._train import METRIC, train
+from ._figures import draw_panels, Panels
 
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -34,9 +35,11 @@ def trained_row(
     tried: Sequence[str],
     needs: str | None,
     seeds: int = SEEDS,
-    draw: Callable[[Path], None] | None = None,
+    panels: Panels | None = None,
 ) -> Row:
-    """A row whose groups are networks that are trained; those in `tried` are tried."""
+    """A row whose groups are networks that are trained; those in `tried` are tried, and
+    `panels` are drawn, see `draw_panels`."""
+    picture = f"{name}.png"
 
     def trial(data: Path) -> Sequence[Job]:
         if needs is not None and not (data / "timit").is_dir():
@@ -44,10 +47,14 @@ def trained_row(
         return [Job(group, "seed0", _tiny(settings[group])) for group in tried]
 
     def details(records: Mapping[str, Mapping[str, Record]]) -> str:
-        return (
-            "\n".join([*_table(records), *differences(orderings, RESULTS, METRIC)])
-            + "\n"
-        )
+        lines = [*_table(records), *differences(orderings, RESULTS, METRIC)]
+        if panels is not None:
+            lines += ["", f"![a dot for each run]({RESULTS.name}/{name}/{picture})"]
+        return "\n".join(lines) + "\n"
+
+    def draw(folder: Path) -> None:
+        if panels is not None:
+            draw_panels(folder, panels, picture)
 
     return Row(
         name=name,

@@ -8,13 +8,11 @@ The paper's figures are UNCONFIRMED. One bit is the binary neuron of
 """
 
 import dataclasses
-import functools as ft
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
 from paper_repro._orderings import Ordering
 
-from ._figures import draw_panels
+from ._figures import Panels
 from ._tables import SPEECH, trained_row
 from .timit import NEEDS
 
@@ -23,13 +21,12 @@ SMALL = dataclasses.replace(SPEECH, units=200, learning_rate=3e-3)
 SEEDS = 3
 
 
-def _draw(groups: Sequence[str], name: str, folder: Path) -> None:
-    panels = {
-        "accuracy by frame": ("accuracy", groups),
-        "phone error rate (%)": ("phone_error_rate", groups),
-        "multiplications of a frame": ("multiplications.corrected", groups),
+def _panels(groups: Iterable[str]) -> Panels:
+    return {
+        "accuracy by frame": ("accuracy", list(groups)),
+        "phone error rate (%)": ("phone_error_rate", list(groups)),
+        "multiplications of a frame": ("multiplications.corrected", list(groups)),
     }
-    draw_panels(folder, panels, name)
 
 
 _BITS = {
@@ -55,7 +52,7 @@ BITS = trained_row(
     tried=("1_bits", "32_bits"),
     needs=NEEDS,
     seeds=SEEDS,
-    draw=ft.partial(_draw, list(_BITS), "bits.png"),
+    panels=_panels(_BITS),
 )
 THRESHOLD = trained_row(
     "threshold_ablation",
@@ -72,5 +69,5 @@ THRESHOLD = trained_row(
     tried=("dead_zone_7",),
     needs=NEEDS,
     seeds=SEEDS,
-    draw=ft.partial(_draw, list(_DEAD_ZONES), "dead_zones.png"),
+    panels=_panels(_DEAD_ZONES),
 )
