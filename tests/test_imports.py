@@ -32,7 +32,7 @@ ROOMS = """
 
 EXTRAS = """
     array_record beartype h5py importlib_resources jiwer matplotlib nir orbax PIL rich
-    tensorflow_datasets tyro
+    soundfile tensorflow_datasets tyro
 """.split()
 
 

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import scipy.fft
 
 from eventjax.data import frame_labels
-from eventjax.encoders import mfcc
+from eventjax.encoders import log_mel, mfcc
 
 
 def recording(samples, seed=0):
@@ -175,3 +176,19 @@ def test_wrong_segments():
         frame_labels(np.zeros(0, int), np.zeros(0, int), 3)
     with pytest.raises(ValueError, match="`ends` must ascend, got .5 5"):
         frame_labels(np.array([5, 5]), np.array([1, 2]), 3)
+
+
+def test_log_mel_is_what_mfcc_transforms():
+    audio = recording(1200)
+    logs = log_mel(audio, filters=26)
+    assert logs.shape == (6, 26) and log_mel(recording(16000)).shape == (98, 40)
+    decibels = logs * 20 / math.log(10)
+    cepstrum = np.asarray(scipy.fft.dct(decibels, norm="ortho"))[:, 1:14]
+    expected = cepstrum - cepstrum.mean(axis=0)
+    found = mfcc(audio, lifter=0, derivatives=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    # Unlike there, loudness is kept.
+    louder = log_mel(2.0 * audio, filters=26)
+    np.testing.assert_allclose(louder, logs + 2 * math.log(2), rtol=1e-9)
+    with pytest.raises(ValueError, match="at least as long as a frame"):
+        log_mel(audio[:399])

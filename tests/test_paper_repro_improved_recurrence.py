@@ -18,7 +18,10 @@ from paper_repro.improved_recurrence import _decode  # noqa: E402
 from paper_repro.improved_recurrence._config import Settings  # noqa: E402
 from paper_repro.improved_recurrence._network import make_network  # noqa: E402
 from paper_repro.improved_recurrence._train import make_optimiser, METRIC  # noqa: E402
-from paper_repro.improved_recurrence.rows import operations  # noqa: E402
+from paper_repro.improved_recurrence.rows import (  # noqa: E402
+    librispeech,
+    operations,
+)
 from paper_repro.improved_recurrence.rows._figures import draw_panels  # noqa: E402
 
 
@@ -116,3 +119,26 @@ def test_panels_leave_a_place_for_what_has_not_run(tmp_path):
     (tmp_path / "one" / "seed0.json").write_text(json.dumps(record))
     draw_panels(tmp_path, panels, "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 1000
+
+
+def test_stages_on_librispeech():
+    """24 epochs, as the code's schedule comes out; one epoch late, as it begins."""
+    config = librispeech.BASE
+    assert sum(epochs for epochs, _ in config.stages) == config.epochs == 24
+    limits = np.repeat(*np.array(config.stages).T[::-1])
+    written = np.repeat([100, 200, 400, 800, 1000], [4, 4, 4, 4, 8])
+    np.testing.assert_array_equal(limits[1:], written[:-1])
+    assert {job.group for job in librispeech.ROW.jobs(1)} == set(librispeech.KINDS)
+
+
+def test_librispeech_is_refused_where_it_is_absent(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    where = Where(
+        tmp_path / "run",
+        data_dir=tmp_path / "data",
+        prepared_dir=tmp_path / "prepared",
+        progress=False,
+    )
+    with pytest.raises(FileNotFoundError, match="(?s)train-clean-100\n.*alignments"):
+        librispeech.ROW.train(librispeech.ROW.jobs(1)[0].config, where)
+    assert not (tmp_path / "run").exists()

@@ -26,12 +26,16 @@ from ._example_cameras import (
     write_example_nmnist as write_example_nmnist,
 )
 from ._example_cifar import write_example_cifar as write_example_cifar
+from ._example_librispeech import (
+    write_example_librispeech as write_example_librispeech,
+)
 from ._example_shd import write_example_shd as write_example_shd
 from ._example_timit import write_example_timit as write_example_timit
 from ._frame_labels import frame_labels as frame_labels
 from ._load import builder as builder, load as load
 from ._load_events import load_events as load_events
 from ._load_speech import load_speech as load_speech, standardise as standardise
+from ._load_utterances import load_utterances as load_utterances
 from ._long_memory import (
     adding as adding,
     copying as copying,
@@ -48,5 +52,13 @@ from ._picture_augment import (
     FlipLeftRight as FlipLeftRight,
     PictureAugmentation as PictureAugmentation,
     RandomCrop as RandomCrop,
+)
+from ._utterance_batches import (
+    padded_utterance_batches as padded_utterance_batches,
+    UtteranceBatches as UtteranceBatches,
+)
+from ._utterances import (
+    normalise_speakers as normalise_speakers,
+    Utterances as Utterances,
 )
 from ._yin_yang import yin_yang as yin_yang

@@ -1,5 +1,5 @@
-"""Reading recordings strictly: RIFF (wav) and NIST SPHERE, one channel of 16 bits, or an
-error that says what is wrong."""
+"""Reading recordings strictly: RIFF (wav), NIST SPHERE and FLAC, one channel of 16 bits, or
+an error that says what is wrong."""
 
 import io
 import re
@@ -7,6 +7,8 @@ import wave
 
 import numpy as np
 from jaxtyping import Int16
+
+from ._flac_file import FLAC, read_flac
 
 
 _SPHERE = b"NIST_1A\n"
@@ -17,18 +19,21 @@ _ORDERS = {"01": "<i2", "10": ">i2"}
 def read_audio(
     content: bytes, sample_rate: int, where: str
 ) -> Int16[np.ndarray, " samples"]:
-    """The samples of a RIFF or NIST SPHERE file, whatever its name ends in; `where` it is,
-    is for messages.
+    """The samples of a RIFF, NIST SPHERE or FLAC file, whatever its name ends in; `where`
+    it is, is for messages.
 
     **Raises:** `ValueError` for a file that is neither, of another layout or sample rate,
-    compressed, damaged or empty.
+    of another compression, damaged or empty; `ImportError` for FLAC without the extra
+    `eventjax[data]`.
     """
     if content.startswith(_SPHERE):
         return read_sphere(content, sample_rate, where)
     if content.startswith(b"RIFF"):
         return read_wav(content, sample_rate, where)
+    if content.startswith(FLAC):
+        return read_flac(content, sample_rate, where)
     raise ValueError(
-        f"{where} is neither a NIST SPHERE nor a RIFF file: it begins with "
+        f"{where} is neither a NIST SPHERE nor a RIFF nor a FLAC file: it begins with "
         f"{content[:8]!r}. Replace it by the original."
     )
 

@@ -31,6 +31,10 @@ SPEECH_BUILDERS = {
     "timit": ("_timit_builder", "EventjaxTimit"),
     "timit_sample": ("_timit_builder", "EventjaxTimitSample"),
 }
+# Those whose examples are speech with a label for each frame: for `load_utterances`.
+UTTERANCE_BUILDERS = {
+    "librispeech": ("_librispeech_builder", "EventjaxLibriSpeech"),
+}
 
 # Read and decoded together: enough to be fast, few beside the whole set.
 _EXAMPLES_PER_READ = 4096
@@ -44,7 +48,8 @@ def load(
     prepared_dir: PathLike | None = None,
 ) -> dict[str, np.ndarray]:
     """A data set, or a part of one, as NumPy arrays in memory. (For sets of events, such
-    as SHD, see `eventjax.data.load_events`; for TIMIT, `eventjax.data.load_speech`.)
+    as SHD, see `eventjax.data.load_events`; for TIMIT, `eventjax.data.load_speech`; for
+    LibriSpeech, `eventjax.data.load_utterances`.)
 
     - `"yin_yang"`: `features` float64 `(n, 4)` in [0, 1] and `label` int64 `(n,)` in
         0 to 2. Splits: train 5000, validation 1000, test 1000.
@@ -111,6 +116,11 @@ def load(
             f"The examples of {name!r} are speech, of unequal length, and make no arrays: "
             f"use `eventjax.data.load_speech({name!r})`."
         )
+    if name in UTTERANCE_BUILDERS:
+        raise ValueError(
+            f"The examples of {name!r} are speech, of unequal length, and make no arrays: "
+            f"use `eventjax.data.load_utterances({name!r})`."
+        )
     prepared = builder(name, data_dir=data_dir, prepared_dir=prepared_dir)
     return read_arrays(prepared, split)
 
@@ -148,11 +158,12 @@ def import_builder(name: str) -> Any:
 
     **Raises:** `ValueError` for an unknown set; `ImportError` without the extra.
     """
-    builders = {**_BUILDERS, **EVENT_BUILDERS, **SPEECH_BUILDERS}
+    speech = {**SPEECH_BUILDERS, **UTTERANCE_BUILDERS}
+    builders = {**_BUILDERS, **EVENT_BUILDERS, **speech}
     if name not in builders:
         known, of_events, of_speech = (
             ", ".join(repr(known) for known in sorted(names))
-            for names in (_BUILDERS, EVENT_BUILDERS, SPEECH_BUILDERS)
+            for names in (_BUILDERS, EVENT_BUILDERS, speech)
         )
         raise ValueError(
             f"Unknown data set {name!r}. The known ones are {known}; made of events, "
@@ -170,9 +181,9 @@ def _import_builder(module_name: str, class_name: str) -> Any:
     except ImportError as error:
         raise ImportError(
             "Data sets need the packages tensorflow-datasets, array_record, "
-            f"importlib_resources and, some of them, h5py or pillow, but: {error}. Install "
-            "them with `pip install 'eventjax[data]'`, or use `eventjax.data.yin_yang`, "
-            "which does without."
+            "importlib_resources and, some of them, h5py, pillow or soundfile, but: "
+            f"{error}. Install them with `pip install 'eventjax[data]'`, or use "
+            "`eventjax.data.yin_yang`, which does without."
         ) from error
     return getattr(module, class_name)
 

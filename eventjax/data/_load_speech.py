@@ -102,7 +102,8 @@ def load_speech(
         known = ", ".join(repr(known) for known in sorted(SPEECH_BUILDERS))
         raise ValueError(
             f"Unknown set of speech {name!r}. The known ones are {known}. Other sets are "
-            "loaded by `eventjax.data.load` and `eventjax.data.load_events`."
+            "loaded by `eventjax.data.load`, `eventjax.data.load_events` and "
+            "`eventjax.data.load_utterances`."
         )
     prepared = builder(name, data_dir=data_dir, prepared_dir=prepared_dir)
     frames, labels, speaker = _read_utterances(prepared, split)

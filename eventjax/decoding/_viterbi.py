@@ -41,8 +41,10 @@ def viterbi(
     in all utterances at once, with the weight $a$ of what is heard and the scale $b$ of
     priors. It is compiled once for each shape, whatever $a$ and $b$ are.
 
-    $a$ is below 1 for most networks: they take frames for independent, which neighbours
-    are not, so what is heard counts for too much.
+    The sum takes frames for independent, which neighbours are not, so what is heard counts
+    for too much: the surer a network is, the lower should $a$ be. Phones that are hardly
+    ever there win everywhere where their posteriors are larger than their priors, which the
+    whole of these, $b = 1$, may bring about. So choose both on validation data.
 
     **Arguments:**
 

@@ -75,8 +75,36 @@ def mfcc(
     **Raises:** `ValueError` for audio that is not one row of finite numbers, or is shorter
     than a frame, and for settings outside their range.
     """
+    _check_features(coefficients, filters, lifter, derivatives)
+    energy = mel_energies(
+        audio, sample_rate, window, step, pre_emphasis, fft_size, filters
+    )
+    decibels = 20 * np.log10(energy)
+    cepstrum = np.asarray(scipy.fft.dct(decibels, norm="ortho"))[
+        :, 1 : coefficients + 1
+    ]
+    if lifter:
+        n = np.arange(1, coefficients + 1)
+        cepstrum = cepstrum * (1 + lifter / 2 * np.sin(np.pi * n / lifter))
+    features = [cepstrum - cepstrum.mean(axis=0)]
+    for _ in range(derivatives):
+        features.append(_slopes(features[-1]))
+    return np.concatenate(features, axis=1)
+
+
+def mel_energies(
+    audio: np.ndarray,
+    sample_rate: float | int,
+    window: float,
+    step: float,
+    pre_emphasis: float,
+    fft_size: int,
+    filters: int,
+) -> Float[np.ndarray, "frames filters"]:
+    """Positive energies of the filters, steps 1 and 2 of `mfcc`."""
     length, hop = _check_frames(window, step, sample_rate, fft_size)
-    _check_features(pre_emphasis, filters, coefficients, lifter, derivatives)
+    if not math.isfinite(pre_emphasis):
+        raise ValueError(f"`pre_emphasis` must be finite, got {pre_emphasis}.")
     audio = checked_audio(audio)
     if len(audio) < length:
         raise ValueError(
@@ -89,19 +117,8 @@ def mfcc(
     frames = np.lib.stride_tricks.sliding_window_view(emphasised, length)[::hop]
     spectrum = np.fft.rfft(frames * np.hamming(length), fft_size)
     energy = np.abs(spectrum) ** 2 @ bank.T / fft_size
-
     floor = max(_FLOOR * energy.max(), np.finfo(np.float64).tiny)
-    decibels = 20 * np.log10(np.maximum(energy, floor))
-    cepstrum = np.asarray(scipy.fft.dct(decibels, norm="ortho"))[
-        :, 1 : coefficients + 1
-    ]
-    if lifter:
-        n = np.arange(1, coefficients + 1)
-        cepstrum = cepstrum * (1 + lifter / 2 * np.sin(np.pi * n / lifter))
-    features = [cepstrum - cepstrum.mean(axis=0)]
-    for _ in range(derivatives):
-        features.append(_slopes(features[-1]))
-    return np.concatenate(features, axis=1)
+    return np.maximum(energy, floor)
 
 
 def in_samples(duration: float, sample_rate: float | int) -> int:
@@ -166,10 +183,8 @@ def _check_frames(
 
 
 def _check_features(
-    pre_emphasis: float, filters: int, coefficients: int, lifter: int, derivatives: int
+    coefficients: int, filters: int, lifter: int, derivatives: int
 ) -> None:
-    if not math.isfinite(pre_emphasis):
-        raise ValueError(f"`pre_emphasis` must be finite, got {pre_emphasis}.")
     if not 1 <= coefficients < filters:
         raise ValueError(
             "`coefficients` must be at least 1 and fewer than `filters`, because "

@@ -1,6 +1,6 @@
 """Gated synaptic currents and graded spikes, on speech and long memory."""
 
-from .rows import ablations, long_memory, operations, timit
+from .rows import ablations, librispeech, long_memory, operations, timit
 
 
 TITLE = (
@@ -10,6 +10,7 @@ TITLE = (
 
 ROWS = (
     timit.ROW,
+    librispeech.ROW,
     operations.ROW,
     ablations.BITS,
     ablations.THRESHOLD,

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 
-Task = Literal["phones", "adding", "copying", "delayed_xor"]
+Task = Literal["phones", "states", "adding", "copying", "delayed_xor"]
 Kind = Literal["conventional", "v1", "v2", "gru", "lstm"]
 
 

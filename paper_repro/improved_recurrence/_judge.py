@@ -1,6 +1,6 @@
 """How well a network does, and what it costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -15,10 +15,20 @@ from ._config import Settings
 from ._loss import CLOSE, respond
 
 
+Batches = Iterable[tuple[Arrays, np.ndarray]]
+
+
 def judge(
     network: ej.graded.Classifier, part: Arrays, config: Settings
 ) -> dict[str, Any]:
-    """Of a part of the data:
+    """Of a part of the data, padded to one length. See `judge_batches`."""
+    return judge_batches(network, _together(part), config)
+
+
+def judge_batches(
+    network: ej.graded.Classifier, batches: Batches, config: Settings
+) -> dict[str, Any]:
+    """Of batches, each with a mask of the sequences that are real:
 
     - `accuracy`: share of right frames of those that are asked for; of sums, that of those
         no further off than `CLOSE`, with the mean square error, `error`;
@@ -28,10 +38,12 @@ def judge(
     - `active`: share of values that are not zero, by layer, that of the encoder first.
     """
     answers, wanted, cost = [], [], []
-    for batch, is_real, outputs, counts in respond_to(network, part, config):
+    is_sum = config.task == "adding"
+    for batch, is_real, outputs, counts in _respond(network, batches, config):
         asked = batch["asked"] & is_real[:, None]
-        answers.append(outputs[asked])
-        wanted.append(batch["target" if config.task == "adding" else "label"][asked])
+        answer = outputs[asked]
+        answers.append(answer[:, 0] if is_sum else answer.argmax(axis=1))
+        wanted.append(batch["target" if is_sum else "label"][asked])
         cost.append(counts[:, is_real].sum(axis=1))
     answer, want = np.concatenate(answers), np.concatenate(wanted)
     frames, published, corrected, *active = np.sum(cost, axis=0)
@@ -42,17 +54,16 @@ def judge(
         },
         "active": [float(x / frames) for x in active],
     }
-    if config.task == "adding":
-        error = answer[:, 0] - want
+    if is_sum:
+        error = answer - want
         right, always = np.abs(error) <= CLOSE, np.abs(want - 1) <= CLOSE
         out |= {"error": float(np.mean(error**2)), "majority": float(always.mean())}
     else:
-        best = answer.argmax(axis=1)
-        right = best == want
+        right = answer == want
         out["majority"] = float(np.bincount(want).max() / len(want))
     if config.task == "phones":
         fold = ej.data.fold_phones
-        out["folded_accuracy"] = float(np.mean(fold(best) == fold(want)))
+        out["folded_accuracy"] = float(np.mean(fold(answer) == fold(want)))
     return {"accuracy": float(right.mean()), **out}
 
 
@@ -60,10 +71,20 @@ def respond_to(
     network: ej.graded.Classifier, part: Arrays, config: Settings
 ) -> Iterator[tuple[Arrays, np.ndarray, np.ndarray, np.ndarray]]:
     """Of a part, in batches: the batch, which of its sequences are real, and `_run`'s
-    outputs and counts. On phones, of the network for use, without normalisation."""
-    folded = network if config.task != "phones" else ej.graded.fold(network)
-    together = min(16, len(part["valid"]))
-    for batch, is_real in ej.data.padded_batches(part, together):
+    outputs and counts. On speech, of the network for use, without normalisation."""
+    return _respond(network, _together(part), config)
+
+
+def _together(part: Arrays) -> Batches:
+    return ej.data.padded_batches(part, min(16, len(part["valid"])))
+
+
+def _respond(
+    network: ej.graded.Classifier, batches: Batches, config: Settings
+) -> Iterator[tuple[Arrays, np.ndarray, np.ndarray, np.ndarray]]:
+    speech = config.task in ("phones", "states")
+    folded = ej.graded.fold(network) if speech else network
+    for batch, is_real in batches:
         yield batch, is_real, *jax.device_get(_run(folded, batch))
 
 

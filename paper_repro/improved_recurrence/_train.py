@@ -1,6 +1,8 @@
 """Trains and tests a network: what all rows but operations share."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,7 +17,7 @@ from paper_repro._row import Record, Where
 from ._config import Settings
 from ._data import load
 from ._decode import decode
-from ._judge import judge
+from ._judge import Batches, judge
 from ._loss import make_loss
 from ._network import make_network
 
@@ -37,12 +39,55 @@ def train(config: Settings, where: Where) -> Record:
     **Raises:** `FileNotFoundError` if the data are not there.
     """
     data = load(config, where)
+    validation = data.parts["validation"]
+
+    def test(network: ej.graded.Classifier) -> Record:
+        out = judge(network, data.parts["test"], config)
+        if config.task == "phones":
+            out |= decode(network, data.parts, config)
+        return out
+
     size = min(config.batch, len(data.parts["train"]["valid"]))
     batches = ej.data.Batches(
         data.parts["train"], size, seed=config.seed, drop_last=True
     )
+    return train_on(
+        config,
+        where,
+        batches,
+        validation=lambda: ej.data.padded_batches(
+            validation, min(16, len(validation["valid"]))
+        ),
+        test=test,
+        dataset=data.name,
+        inputs=data.inputs,
+        outputs=data.outputs,
+    )
+
+
+def train_on(
+    config: Settings,
+    where: Where,
+    batches: Any,
+    *,
+    validation: Callable[[], Batches],
+    test: Callable[[ej.graded.Classifier], Record],
+    dataset: str,
+    inputs: int,
+    outputs: int,
+) -> Record:
+    """Train a network on batches that are made already.
+
+    **Arguments:**
+
+    - `batches`, `validation`: as for `eventjax.train.fit`.
+    - `test`: gives the record's `"test"` of the network that was best.
+    - `dataset`, `inputs`, `outputs`: what they are of.
+
+    **Returns:** as `train`.
+    """
     keys = jr.split(jr.key(config.seed), 3)
-    network = make_network(config, data.inputs, data.outputs, keys[0])
+    network = make_network(config, inputs, outputs, keys[0])
     first = next(iter(batches.epoch(0)))
     network = ej.graded.calibrate(
         network,
@@ -51,7 +96,6 @@ def train(config: Settings, where: Where) -> Record:
         key=keys[1],
     )
     folder = RunFolder(where.folder, config, resume=True)
-    validation = data.parts["validation"]
     with folder.log:
         fitted = ej.train.fit(
             network,
@@ -59,28 +103,24 @@ def train(config: Settings, where: Where) -> Record:
             batches,
             make_optimiser(config),
             epochs=config.epochs,
-            validation=lambda: ej.data.padded_batches(
-                validation, min(16, len(validation["valid"]))
-            ),
+            validation=validation,
             select_best="accuracy",
             log=folder.log,
             checkpoints=folder.checkpoints,
             progress=where.progress,
             key=keys[2],
         )
-    test = judge(fitted.model, data.parts["test"], config)
-    if config.task == "phones":
-        test |= decode(fitted.model, data.parts, config)
-    record = folder.finish(fitted, test)
+    tested = test(fitted.model)
+    record = folder.finish(fitted, tested)
     ej.plot.learning_curve(
         where.folder / "results.json", save=where.folder / "learning_curve.png"
     )
     counted = ej.graded.count_parameters(network)
     return record | {
-        "metrics": {METRIC: 100 * float(test["accuracy"])},
-        "dataset": data.name,
+        "metrics": {METRIC: 100 * float(tested["accuracy"])},
+        "dataset": dataset,
         "parameters": dataclasses.asdict(counted),
-        "sizes": {"inputs": data.inputs, "outputs": data.outputs},
+        "sizes": {"inputs": inputs, "outputs": outputs},
     }
 
 

@@ -47,7 +47,7 @@ def trained_row(
         return [Job(group, "seed0", _tiny(settings[group])) for group in tried]
 
     def details(records: Mapping[str, Mapping[str, Record]]) -> str:
-        lines = [*_table(records), *differences(orderings, RESULTS, METRIC)]
+        lines = [*table(records), *differences(orderings, RESULTS, METRIC)]
         if panels is not None:
             lines += ["", f"![a dot for each run]({RESULTS.name}/{name}/{picture})"]
         return "\n".join(lines) + "\n"
@@ -76,7 +76,7 @@ def _tiny(config: Settings) -> Settings:
     )
 
 
-def _table(records: Mapping[str, Mapping[str, Record]]) -> list[str]:
+def table(records: Mapping[str, Mapping[str, Record]]) -> list[str]:
     sets = {run["dataset"] for runs in records.values() for run in runs.values()}
     out = [
         f"Set: {', '.join(sorted(sets))}. Test data, of the epoch that was best on "

@@ -1,5 +1,5 @@
 """Five networks on phones of TIMIT, or of its free sample where the data folder has no
-TIMIT: accuracy by frame, without a decoder.
+TIMIT: accuracy by frame, and the error rate of phones.
 
     python -m paper_repro run improved_recurrence/timit --data-dir DATA
 
