@@ -23,7 +23,9 @@ ROW = trained_row(
     {
         "eqspike": BASE,
         "rate_ep": dataclasses.replace(BASE, rule="rate_ep", free=100.0, nudged=40.0),
-        "eqspike_long": dataclasses.replace(BASE, epochs=10, batch=100),
+        "eqspike_long": dataclasses.replace(
+            BASE, epochs=8, batch=200, learning_rate=1.5e-3
+        ),
     },
     [Ordering("mnist/rate_ep", "mnist/eqspike", "similar (abstract)")],
     seeds=2,
