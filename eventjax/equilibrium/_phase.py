@@ -116,9 +116,7 @@ def run_phase(
             kept += [tuple(getattr(a, name) for a in state) for name in ("x", "r")]
         return (new, counts), kept
 
-    (state, counts), kept = lax.scan(
-        body, (state, no_counts(state)), length=windows
-    )
+    (state, counts), kept = lax.scan(body, (state, no_counts(state)), length=windows)
     return Phase(state, counts, None if kept is None else Recording(*kept))
 
 
