@@ -14,10 +14,10 @@ from eventjax.equilibrium import (
     Network,
     Neuron,
     Nudge,
-    Phase,
     predict,
     report,
     run_phase,
+    work,
 )
 from eventjax.equilibrium._intervals import begin
 from eventjax.equilibrium._one_by_one import spikes_one_by_one
@@ -104,8 +104,11 @@ def by_the_library(network, t0, t1, drive, state):
     return ej.simulate(network, nothing, t1, **run)
 
 
+OTHER = Neuron(tau_mem=12.0, tau_syn=6.0, refractory=2.0)
+
+
 @pytest.mark.parametrize(
-    "neuron", [Neuron(), Neuron(tau_mem=12.0, tau_syn=6.0, refractory=2.0)]
+    "neuron", [Neuron(), pytest.param(OTHER, marks=pytest.mark.slow)]
 )
 def test_spikes_are_those_of_simulate(neuron):
     network = make(neuron)
@@ -141,3 +144,173 @@ def test_spikes_are_those_of_simulate(neuron):
         total += len(times)
     assert total == sum(int(c.sum()) for p in phases for c in p.counts)
     assert total > 300
+
+
+@pytest.mark.parametrize("neuron", [Neuron(), OTHER])
+def test_one_by_one_and_side_by_side_agree(neuron):
+    """Two ways to the same spikes; the second is that of accelerators."""
+    rng = np.random.default_rng(1)
+    shape, sources = (40, 9), 7
+    window = neuron.refractory
+
+    def some_spikes(shape, share):
+        times = rng.uniform(0, window, shape)
+        return jnp.asarray(np.where(rng.random(shape) < share, times, np.inf))
+
+    before, arrivals = some_spikes(shape, 0.4), some_spikes((40, sources), 0.7)
+    # Some arrive together, and some just as a refractory time ends.
+    arrivals = arrivals.at[:, 1].set(arrivals[:, 0]).at[:10, 2].set(before[:10, 3])
+    held = np.isfinite(np.asarray(before))
+    v = jnp.asarray(np.where(held, 0.0, rng.uniform(-0.1, 0.099, shape)))
+    current = jnp.asarray(rng.normal(0.2, 0.3, shape))
+    drive = jnp.asarray(rng.normal(0.1, 0.2, shape))
+    own = jnp.asarray(rng.normal(0, 0.3, (40, 1)))
+    weight = jnp.asarray(rng.normal(0, 0.8, (sources, 9)))
+
+    @jax.jit
+    def both(*args):
+        layer = begin(neuron, *args)
+        run = lambda f: f(neuron, layer, arrivals, weight)
+        return run(spikes_one_by_one), run(spikes_side_by_side)
+
+    one, two = both(v, current, drive, own, before)
+    np.testing.assert_allclose(one[0], two[0], atol=1e-12)
+    np.testing.assert_allclose(one[1], two[1], atol=1e-12)
+    spiked = np.isfinite(np.asarray(one[0]))
+    assert 60 < spiked.sum() < 200 and (spiked & held).sum() > 5
+    assert np.all(np.asarray(one[0])[spiked & held] > np.asarray(before)[spiked & held])
+
+
+@pytest.fixture(scope="module")
+def ran():
+    network = make()
+    inputs, targets = examples(network)
+    return network, inputs, targets, both_phases(network, inputs, targets, BETA)
+
+
+def test_order_in_the_batch_makes_no_difference(ran):
+    network, inputs, targets, phases = ran
+    order = jnp.array([2, 0, 1])
+    got = both_phases(network, inputs[order], targets[order], BETA)
+    want = jax.tree.map(lambda x: x[order], phases[1].state)
+    for one, two in zip(jax.tree.leaves(got[1].state), jax.tree.leaves(want)):
+        np.testing.assert_allclose(one, two, atol=1e-12)
+
+
+def test_phases_chained_are_one_phase(ran):
+    network, inputs, targets, _ = ran
+    parts = both_phases(network, inputs, targets, 0.0)
+    whole = eqx.filter_jit(run_phase)(network, inputs, FREE + NUDGED)
+    for one, two in zip(jax.tree.leaves(parts[1].state), jax.tree.leaves(whole.state)):
+        np.testing.assert_allclose(one, two, atol=1e-12)
+    for a, b, c in zip(parts[0].counts, parts[1].counts, whole.counts):
+        np.testing.assert_array_equal(a + b, c)
+
+
+def test_single_precision_and_grids_come_close(ran):
+    network, inputs, targets, phases = ran
+    single = jax.tree.map(lambda x: x.astype(jnp.float32), (network, inputs, targets))
+    rough = both_phases(*single, jnp.float32(BETA))
+    grid = [
+        both_phases(network, inputs, targets, BETA, solver=ej.Clocked(dt))
+        for dt in (0.25, 0.01)
+    ]
+    assert rough[0].state[0].v.dtype == jnp.float32
+
+    def error(other):
+        pairs = zip(other[0].state, phases[0].state)
+        return max(float(jnp.max(jnp.abs(a.r - b.r))) for a, b in pairs)
+
+    assert error(rough) < 1e-4
+    assert error(grid[1]) < 0.01 < error(grid[0])
+    for one, two in zip(rough[0].counts, phases[0].counts):
+        np.testing.assert_allclose(one, two, atol=1)
+
+
+def test_traces_follow_their_spikes(ran):
+    """x and r of the last state, from the list of all spikes."""
+    network, _, _, phases = ran
+    neuron, end = network.neuron, FREE + NUDGED
+    syn, late = neuron.tau_syn, neuron.tau_filter
+    times, neurons = spike_list(phases, neuron, 1)
+    since = end - times
+    x_parts = np.exp(-since / syn) / syn
+    r_parts = (np.exp(-since / syn) - np.exp(-since / late)) / (syn - late)
+    total = sum(network.layer_sizes)
+    for parts, name in ((x_parts, "x"), (r_parts, "r")):
+        got = np.concatenate([getattr(a, name)[1] for a in phases[1].state])
+        want = np.bincount(neurons, parts, total)
+        np.testing.assert_allclose(got, want, rtol=1e-10)
+
+
+def test_report_and_work(ran):
+    network, inputs, _, phases = ran
+    silent = eqx.tree_at(lambda n: n.biases[2], network, jnp.array([-9.0, 9.0, 0.1]))
+    outcome = eqx.filter_jit(predict)(silent, inputs, FREE)
+    last = report(network.neuron, outcome.counts, FREE)[2]
+    assert last.dead == pytest.approx(1 / 3) and last.saturated == pytest.approx(1 / 3)
+    assert np.all(outcome.prediction == 1) and outcome.losses is None
+    first = report(network.neuron, phases[0].counts, FREE)[0]
+    total = float(phases[0].counts[0].sum())
+    assert first.spikes == total / BATCH and first.rate == total / BATCH / 8 / FREE
+
+    did = work(network, phases[0].counts, learns=True)
+    each = [np.asarray(c.sum(axis=1)) for c in phases[0].counts]
+    np.testing.assert_array_equal(did.spikes, sum(each))
+    synaptic = each[0] * 6 + each[1] * 11 + each[2] * 6
+    np.testing.assert_array_equal(did.synaptic, synaptic)
+    np.testing.assert_array_equal(did.updates, synaptic)
+    energy = did.energy(2.0, 1.0, 3.0)
+    np.testing.assert_allclose(energy, 2 * sum(each) + 4 * synaptic)
+
+
+def test_a_coupled_pair_is_tied():
+    """The same matrix works in both directions, whatever changes it."""
+    network = make(sizes=(2, 4, 3))
+    assert [w.shape for w in network.weights] == [(4, 2), (3, 4)]
+    assert len(jax.tree.leaves(network)) == 4
+    assert network.layer_sizes == (4, 3) and network.in_size == 2
+
+
+def test_bad_input():
+    network = make()
+    inputs, targets = examples(network)
+    state = initial_state(network, BATCH)
+    assert isinstance(state[0], Activity)
+    nan = inputs.at[1, 2].set(jnp.nan)
+    for match, args in [
+        (r"`duration` must be a positive.*-1", (network, inputs, -1.0)),
+        ("whole number of refractory times of 1.0 ms, got 2.5", (network, inputs, 2.5)),
+        (r"`inputs` must have shape \[batch, 5\]", (network, inputs[:, :4], 2.0)),
+        (r"`inputs` must be finite, got nan at \[1, 2\]", (network, nan, 2.0)),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            run_phase(*args)
+    with pytest.raises(ValueError, match="whole number of steps `dt`, got 0.3"):
+        run_phase(network, inputs, 2.0, solver=ej.Clocked(0.3))
+    with pytest.raises(ValueError, match="`solver` must be.*DiffraxEvent"):
+        run_phase(network, inputs, 2.0, solver=ej.DiffraxEvent())
+    with pytest.raises(ValueError, match="`state` must hold an `Activity`"):
+        run_phase(network, inputs[:2], 2.0, state=state)
+    with pytest.raises(ValueError, match="`nudge` must be for 3 samples"):
+        run_phase(network, inputs, 2.0, nudge=Nudge(targets[:2], 0.1))
+
+
+@pytest.mark.parametrize(
+    "match, values",
+    [
+        ("`tau_mem` must be a positive", dict(tau_mem=-1.0)),
+        ("must be twice the other.*10.0 and 10.0", dict(tau_mem=10.0)),
+        ("must not be shorter than `refractory`", dict(refractory=6.0)),
+        ("must be equal or differ by", dict(tau_filter=10.01)),
+    ],
+)
+def test_bad_neurons(match, values):
+    with pytest.raises(ValueError, match=match):
+        Neuron(**values)
+
+
+def test_bad_sizes():
+    for sizes in ((4,), (4, 0)):
+        with pytest.raises(ValueError, match="`sizes` must hold"):
+            Network(sizes, key=jr.key(0))

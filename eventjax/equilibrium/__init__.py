@@ -21,4 +21,6 @@ from ._rates import (
     Sigmoid as Sigmoid,
 )
 from ._state import Activity as Activity, initial_state as initial_state
+from ._stdp import spike_timing as spike_timing, SpikeTiming as SpikeTiming
 from ._traces import pair_kernel as pair_kernel, pair_kernel_zero as pair_kernel_zero
+from ._work import Work as Work, work as work
