@@ -1,6 +1,7 @@
 """Learning by the contrast of two phases: equilibrium propagation."""
 
-from ._activations import FiringRate as FiringRate, hard_sigmoid as hard_sigmoid
+from ._base import AbstractRule as AbstractRule
+from ._continual_ep import ContinualEP as ContinualEP
 from ._contrast import Contrast as Contrast
 from ._eqspike import EqSpike as EqSpike, predict as predict
 from ._network import Network as Network
@@ -12,6 +13,14 @@ from ._phase import (
     Recording as Recording,
     run_phase as run_phase,
 )
-from ._rate_ep import RateEP as RateEP, Settled as Settled
+from ._rate_ep import RateEP as RateEP
+from ._rates import (
+    AbstractActivation as AbstractActivation,
+    HardSigmoid as HardSigmoid,
+    LIFRate as LIFRate,
+    Sigmoid as Sigmoid,
+)
 from ._state import Activity as Activity, initial_state as initial_state
+from ._stdp import spike_timing as spike_timing, SpikeTiming as SpikeTiming
 from ._traces import pair_kernel as pair_kernel, pair_kernel_zero as pair_kernel_zero
+from ._work import Work as Work, work as work

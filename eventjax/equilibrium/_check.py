@@ -56,21 +56,21 @@ def as_batch(name: str, value: Any, size: int, dtype) -> Array:
     return value
 
 
-def check_targets(targets: Array, neuron: Neuron) -> None:
-    """Rates that neurons can have, where the values are known."""
+def check_targets(targets: Array, highest: float) -> None:
+    """Values that outputs can have, where they are known."""
     if known(targets):
         values = np.asarray(targets)
-        bad = values[out_of_range(values, neuron)]
+        bad = values[out_of_range(values, highest)]
         if len(bad):
             raise ValueError(
-                "`targets` are rates in spikes per ms, from 0 to 1 / `refractory` = "
-                f"{neuron.max_rate}, got {bad[0]}."
+                f"`targets` must lie between 0 and {highest}, the highest value that an "
+                f"output can have, got {bad[0]}."
             )
 
 
-def out_of_range(targets: Any, neuron: Neuron) -> Any:
-    """Which are no rates; NaN is none."""
-    return ~((targets >= 0) & (targets <= neuron.max_rate))
+def out_of_range(targets: Any, highest: float) -> Any:
+    """NaN is out of range, too."""
+    return ~((targets >= 0) & (targets <= highest))
 
 
 def check_lasts(name: str, duration: float, neuron: Neuron) -> None:

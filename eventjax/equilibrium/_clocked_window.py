@@ -33,7 +33,7 @@ def clocked_spikes(
     for the end of a step."""
     steps, dtype = steps_in_window(neuron, dt), at.v.dtype
     mem, syn = neuron.tau_mem, neuron.tau_syn
-    time = lambda n: n.astype(dtype) * (neuron.refractory / steps)
+    time = lambda n: n * (neuron.refractory / steps)
     step_of = lambda spikes: jnp.where(
         jnp.isfinite(spikes), jnp.round(spikes * (steps / neuron.refractory)), -1.0
     )
@@ -60,5 +60,5 @@ def clocked_spikes(
         return (v, current * fade, spikes), None
 
     start = at.v, current, jnp.full_like(at.v, jnp.inf)
-    (v, _, spikes), _ = lax.scan(step, start, jnp.arange(steps))
+    (v, _, spikes), _ = lax.scan(step, start, jnp.arange(steps, dtype=dtype))
     return spikes, v

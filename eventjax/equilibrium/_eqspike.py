@@ -3,25 +3,19 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._solver import AbstractSolver, ClosedForm
-from ._check import (
-    as_batch,
-    check_lasts,
-    check_targets,
-    out_of_range,
-    windows_of,
-)
+from ._base import AbstractRule, check_beta, check_immediate
+from ._check import check_lasts, check_solver, windows_of
 from ._contrast import Contrast, contrast
 from ._network import Network
 from ._outcome import Outcome
 from ._phase import Phase, run_phase
 
 
-class EqSpike(eqx.Module):
+class EqSpike(AbstractRule):
     r"""Spiking equilibrium propagation: learning at spikes, from one phase to the next.
 
     A free phase runs the network on the input; in the nudged phase that follows each output
@@ -35,11 +29,11 @@ class EqSpike(eqx.Module):
     $\frac{1}{\beta} (r_i(end) - r_i(start))$. Over the phase this adds up to the change of
     $r_i r_j$, the gradient of equilibrium propagation.
 
-    Calling the rule gives a loss, $\frac{1}{2} \sum (y - r)^2$ at the end of the free phase,
-    whose gradient by the network is minus this update. So it goes into `jax.grad`, optax
-    and `ej.train.fit` as any loss does, and the nudged phase runs in the backward pass
-    only. **The gradient is an estimate by decree**: central differences find it only for
-    long filters and phases. Reverse mode only, and none reaches inputs and targets.
+    Calling the rule gives a loss, $\frac{1}{2} \sum (y - r)^2$ at the end of the free
+    phase, whose gradient by the network is minus this update. So it goes into `jax.grad`,
+    optax and `ej.train.fit` as any loss does, and the nudged phase runs in the backward
+    pass only. **The gradient is an estimate by decree**: central differences find it only
+    for long filters and phases. Reverse mode only, and none reaches inputs and targets.
 
     The paper is known from its abstracts only. That its rule has this form is a hypothesis,
     and phases, filters and $\beta$ are a reconstruction's, unconfirmed.
@@ -79,54 +73,30 @@ class EqSpike(eqx.Module):
     solver: AbstractSolver = ClosedForm()
 
     def __check_init__(self):
-        if not (isinstance(self.beta, (int, float)) and abs(self.beta) < float("inf")):
-            raise ValueError(f"`beta` must be a finite Python number, got {self.beta}.")
-        if self.beta == 0:
-            raise ValueError(
-                "`beta` must not be 0: without a nudge there is nothing to learn from, and "
-                "the update is divided by it."
-            )
+        check_beta(self.beta)
         if self.control and self.symmetric:
             raise ValueError(
-                "`control` and `symmetric` exclude each other: the difference of two nudges "
-                "has lost what a control takes away."
+                "`control` and `symmetric` exclude each other: the difference of two "
+                "nudges has lost what a control takes away."
             )
-        if self.immediate is not None and not self.immediate > 0:
-            raise ValueError(
-                f"`immediate` must be a positive step or `None`, got {self.immediate}."
-            )
+        check_immediate(self.immediate)
 
-    def __call__(
-        self,
-        network: Network,
-        inputs: Float[ArrayLike, "batch inputs"],
-        targets: Float[ArrayLike, "batch outputs"],
-        *,
-        key: Any = None,
-    ) -> tuple[Float[Array, ""], Outcome]:
-        """The loss of a batch, with the rule as its gradient.
+    def check(self, network: Network) -> None:
+        check_solver(self.solver, network.neuron)
+        for name, duration in (("free", self.free), ("nudged", self.nudged)):
+            windows_of(name, duration, network.neuron)
+            check_lasts(name, duration, network.neuron)
 
-        **Arguments:**
+    def max_target(self, network: Network) -> float:
+        return network.neuron.max_rate
 
-        - `network`: a `Network`.
-        - `inputs`: `[batch, inputs]`.
-        - `targets`: rates in spikes per ms, at most 1 / `refractory`,
-            `[batch, outputs]`.
-        - `key`: not looked at; the other rules of this room draw from theirs.
+    def settle(self, network: Network, inputs: Array) -> tuple[Outcome, Any]:
+        phase = run_phase(network, inputs, self.free, solver=self.solver)
+        return _outcome(phase), phase.state
 
-        **Returns:** the mean loss and an `Outcome`, whose `losses` have gradients, too.
-        Where values are known only when a compiled program runs, samples with an input or
-        target that is wrong have a loss of `nan`.
-
-        **Raises:** `ValueError` for shapes that do not fit, phases too short for the
-        network's filters, and targets out of range.
-        """
-        inputs, targets = self._check(network, inputs, targets)
-        losses, outcome = _losses(network, rule=self, inputs=inputs, targets=targets)
-        outcome = eqx.tree_at(
-            lambda o: o.losses, outcome, losses, is_leaf=lambda x: x is None
-        )
-        return jnp.mean(losses), outcome
+    def teach(self, network, inputs, targets, state, weight, key) -> Network:
+        del key
+        return self._contrast(network, inputs, targets, state, weight).update
 
     def update(
         self,
@@ -141,7 +111,7 @@ class EqSpike(eqx.Module):
         **Returns:** what to add to the network (times a learning rate), the mean over the
         batch; the free `Phase`; and a `Contrast` with spikes and states of the nudged one.
         """
-        inputs, targets = self._check(network, inputs, targets)
+        inputs, targets = self.prepare(network, inputs, targets)
         phase = run_phase(network, inputs, self.free, solver=self.solver)
         weight = jnp.full(inputs.shape[0], 1 / inputs.shape[0], network.dtype)
         made = self._contrast(network, inputs, targets, phase.state, weight)
@@ -167,20 +137,6 @@ class EqSpike(eqx.Module):
             self.solver,
         )
 
-    def _check(self, network, inputs, targets) -> tuple[Array, Array]:
-        for name, duration in (("free", self.free), ("nudged", self.nudged)):
-            windows_of(name, duration, network.neuron)
-            check_lasts(name, duration, network.neuron)
-        inputs = as_batch("inputs", inputs, network.in_size, network.dtype)
-        targets = as_batch("targets", targets, network.layer_sizes[-1], network.dtype)
-        if targets.shape[0] != inputs.shape[0]:
-            raise ValueError(
-                f"`targets` must be for {inputs.shape[0]} samples, as `inputs` are, got "
-                f"{targets.shape[0]}."
-            )
-        check_targets(targets, network.neuron)
-        return inputs, targets
-
 
 def predict(
     network: Network,
@@ -202,40 +158,4 @@ def predict(
 
 
 def _outcome(phase: Phase) -> Outcome:
-    rates = phase.state[-1].r
-    prediction = jnp.argmax(rates, axis=1).astype(jnp.int32)
-    return Outcome(None, rates, prediction, phase.counts)
-
-
-def _free(network: Network, rule: EqSpike, inputs: Array, targets: Array):
-    phase = run_phase(network, inputs, rule.free, solver=rule.solver)
-    outcome = _outcome(phase)
-    losses = 0.5 * jnp.sum((targets - outcome.rates) ** 2, axis=1)
-    wrong = jnp.any(out_of_range(targets, network.neuron), axis=1)
-    wrong = wrong | ~jnp.all(jnp.isfinite(inputs), axis=1)
-    return jnp.where(wrong, jnp.nan, losses), outcome, phase.state
-
-
-# Gradients go to the network alone, and come from the losses alone.
-@eqx.filter_custom_vjp
-def _losses(network, *, rule, inputs, targets):
-    losses, outcome, _ = _free(network, rule, inputs, targets)
-    return losses, outcome
-
-
-@_losses.def_fwd
-def _fwd(perturbed, network, *, rule, inputs, targets):
-    del perturbed
-    losses, outcome, state = _free(network, rule, inputs, targets)
-    return (losses, outcome), state
-
-
-@_losses.def_bwd
-def _bwd(state, grad_out, perturbed, network, *, rule, inputs, targets):
-    del perturbed
-    grad_losses, _ = grad_out
-    if grad_losses is None:
-        grad_losses = jnp.zeros(inputs.shape[0], network.dtype)
-    made = rule._contrast(network, inputs, targets, state, grad_losses)
-    gradient = jax.tree.map(lambda x: -x, eqx.filter(made.update, eqx.is_inexact_array))
-    return gradient
+    return Outcome.of_rates(phase.state[-1].r, phase.counts)

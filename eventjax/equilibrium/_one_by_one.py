@@ -21,7 +21,7 @@ from ._neuron import Neuron
 
 # So many arrivals are written out, and the rest go through a loop, which ends with the
 # last arrival there is. Longer blocks are slower: XLA works parts of them out twice.
-BLOCK = 4
+BLOCK = 2
 
 
 class _At(eqx.Module):

@@ -11,15 +11,21 @@ class Outcome(eqx.Module):
     """The free phase of a batch.
 
     - `losses`: of each sample, `[batch]`; their mean is the loss. `None` without targets.
-    - `rates`: of the outputs at the end, in spikes per ms, `[batch, outputs]`.
+    - `rates`: of the outputs at the end, in spikes per ms (rules of rates: as their
+        activation has them), `[batch, outputs]`.
     - `prediction`: the output with the highest rate, `[batch]`.
-    - `counts`: spikes of each neuron, `[batch, neurons]` for each layer.
+    - `counts`: spikes of each neuron, `[batch, neurons]` for each layer; none of rates.
     """
 
     losses: Float[Array, " batch"] | None
     rates: Float[Array, "batch outputs"]
     prediction: Int[Array, " batch"]
     counts: tuple[Int[Array, "batch _"], ...]
+
+    @classmethod
+    def of_rates(cls, rates: Array, counts: tuple[Array, ...] = ()) -> "Outcome":
+        prediction = jnp.argmax(rates, axis=1).astype(jnp.int32)
+        return cls(None, rates, prediction, counts)
 
 
 class Report(eqx.Module):

@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from .._solver import AbstractSolver, ClosedForm
 from ._check import as_batch, check_solver, windows_of
 from ._network import Network
+from ._neuron import Neuron
 from ._state import Activity, initial_state
 from ._window import advance
 
@@ -32,16 +33,22 @@ class Nudge(eqx.Module):
 
 
 class Recording(eqx.Module):
-    """What happened in each window of a phase, for each layer.
+    """What happened in each window of a phase, `[windows, batch, neurons]` for each layer.
 
-    - `spikes`: in ms from the start of the phase, `inf` for none,
-        `[windows, batch, neurons]`.
-    - `x`, `r`: the traces at the start of the window, of the same shape.
+    - `spikes`: in ms from the start of the window, `inf` for none.
+    - `x`, `r`: the traces at the start of the window.
     """
 
     spikes: tuple[Float[Array, "windows batch _"], ...]
     x: tuple[Float[Array, "windows batch _"], ...]
     r: tuple[Float[Array, "windows batch _"], ...]
+
+    def times(self, neuron: Neuron) -> tuple[Float[Array, "windows batch _"], ...]:
+        """Spikes in ms from the start of the phase, `inf` for none. In float32 they are
+        coarser than `spikes`, the more so the longer the phase."""
+        windows, dtype = len(self.spikes[0]), self.spikes[0].dtype
+        starts = jnp.arange(windows, dtype=dtype)[:, None, None] * neuron.refractory
+        return tuple(s + starts for s in self.spikes)
 
 
 class Phase(eqx.Module):
@@ -99,23 +106,18 @@ def run_phase(
     if nudge is not None:
         drives, own = nudged(network, drives, nudge)
 
-    def body(carry, n):
+    def body(carry, _):
         state, counts = carry
         new = advance(network.neuron, network.weights, state, drives, own, solver)
         counts = add_counts(counts, new)
         kept = None
         if record:
-            start = n.astype(network.dtype) * network.neuron.refractory
-            kept = Recording(
-                tuple(a.spikes + start for a in new),
-                tuple(a.x for a in state),
-                tuple(a.r for a in state),
-            )
+            kept = [tuple(a.spikes for a in new)]
+            kept += [tuple(getattr(a, name) for a in state) for name in ("x", "r")]
         return (new, counts), kept
 
-    start = state, no_counts(state)
-    (state, counts), kept = lax.scan(body, start, jnp.arange(windows))
-    return Phase(state, counts, kept)
+    (state, counts), kept = lax.scan(body, (state, no_counts(state)), length=windows)
+    return Phase(state, counts, None if kept is None else Recording(*kept))
 
 
 def drive_of(network: Network, inputs: Array) -> tuple[Array, ...]:

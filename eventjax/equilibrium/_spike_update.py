@@ -1,10 +1,10 @@
 r"""The spike-driven update of a synapse within one window.
 
 At each spike of either neuron the weight grows by the derivative of the other's filtered
-rate, $g = (x - r)/\tau_f$, at that very moment. A g within the window is what x and r at its
-start make of it, plus the answer to the neuron's own spike, if that came before: spikes of
-both in one window add `pair_kernel` of the time between them. Spikes at the same time count
-as one just after the other, in either order, since the kernel is continuous.
+rate, $g = (x - r)/\tau_f$, at that very moment. A g within the window is what x and r at
+its start make of it, plus the answer to the neuron's own spike, if that came before: spikes
+of both in one window add `pair_kernel` of the time between them. Spikes at the same time
+count as one just after the other, in either order, since the kernel is continuous.
 """
 
 import jax.numpy as jnp
