@@ -26,8 +26,8 @@ def make_network(config: Settings, key: jax.Array) -> ej.equilibrium.Network:
     )
 
 
-def make_rule(config: Settings) -> Any:
-    """`EqSpike`, or the `RateEP` that a name stands for."""
+def make_rule(config: Settings) -> ej.equilibrium.AbstractRule:
+    """The rule that a name stands for."""
     q = ej.equilibrium
     if config.rule == "eqspike":
         return q.EqSpike(
@@ -36,27 +36,18 @@ def make_rule(config: Settings) -> Any:
             nudged=config.nudged,
             control=config.control,
         )
-    continual = config.rule == "continual_ep"
-    hard = continual or config.rule == "hard_ep"
-    return q.RateEP(
-        beta=config.beta,
-        free=round(config.free),
-        nudged=round(config.nudged),
-        step=config.step,
-        activation=q.hard_sigmoid if hard else q.FiringRate(make_neuron(config)),
-        immediate=config.learning_rate if continual else None,
-    )
+    steps = dict(free=round(config.free), nudged=round(config.nudged), beta=config.beta)
+    if config.rule == "continual_ep":
+        hard = q.HardSigmoid()
+        return q.ContinualEP(hard, immediate=config.learning_rate, **steps)
+    activation = q.HardSigmoid() if config.rule == "hard_ep" else q.LIFRate()
+    return q.RateEP(activation, step=config.step, random_sign=False, **steps)
 
 
-def settle(config: Settings, rule: Any, network: Any, pixels: jax.Array) -> Any:
-    """The free phase alone: an `Outcome` or a `Settled`."""
-    if config.rule == "eqspike":
-        return ej.equilibrium.predict(network, pixels, rule.free)
-    return rule.settle(network, pixels)
-
-
-def layer_rates(config: Settings, found: Any) -> list[jax.Array]:
+def layer_rates(
+    config: Settings, outcome: ej.equilibrium.Outcome, state: Any
+) -> list[jax.Array]:
     """Of all layers, the last included: of spikes, the mean over the free phase."""
     if config.rule != "eqspike":
-        return list(found.layers)
-    return [count.astype(found.rates.dtype) / config.free for count in found.counts]
+        return list(state)
+    return [x.astype(outcome.rates.dtype) / config.free for x in outcome.counts]

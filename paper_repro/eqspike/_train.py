@@ -14,7 +14,7 @@ from paper_repro._row import Record, Where
 
 from ._config import Settings
 from ._data import CLASSES, load
-from ._network import layer_rates, make_network, make_rule, settle
+from ._network import layer_rates, make_network, make_rule
 
 
 METRIC = "test accuracy %"
@@ -65,7 +65,7 @@ def train(config: Settings, where: Where) -> Record:
 def make_loss(config: Settings):
     """For `eventjax.train.fit`: half the square distance of the output rates from the
     wanted ones, with the estimate of the rule in place of its gradient. Without a key the
-    free phase only. What layers do is logged."""
+    free phase only, and what layers do in it."""
     rule = make_rule(config)
 
     def loss_fn(network: Any, batch: dict[str, jax.Array], key: Any):
@@ -74,22 +74,27 @@ def make_loss(config: Settings):
         right = jax.nn.one_hot(label, CLASSES, dtype=pixels.dtype)
         targets = config.off + (config.on - config.off) * right
         if key is None:
-            found = settle(config, rule, network, pixels)
-            losses = 0.5 * jnp.sum((targets - found.rates) ** 2, axis=1)
+            outcome, state = rule.settle(network, pixels)
+            losses = 0.5 * jnp.sum((targets - outcome.rates) ** 2, axis=1)
+            metrics = _activity(layer_rates(config, outcome, state))
         else:
-            _, found = rule(network, pixels, targets)
-            losses = found.losses
-        right = found.prediction == label.astype(found.prediction.dtype)
-        metrics = {"accuracy": right.astype(pixels.dtype)}
-        for k, rates in enumerate(layer_rates(config, found)):
-            name = f"layer {k + 1}"
-            metrics[f"{name}: rate"] = jnp.mean(rates, axis=1)
-            silent, high = rates <= 0, rates > 0.9
-            metrics[f"{name}: silent"] = jnp.mean(silent.astype(rates.dtype), axis=1)
-            metrics[f"{name}: saturated"] = jnp.mean(high.astype(rates.dtype), axis=1)
-        return losses, None, metrics
+            _, outcome = rule(network, pixels, targets)
+            losses, metrics = outcome.losses, {}
+        right = outcome.prediction == label.astype(outcome.prediction.dtype)
+        return losses, None, {"accuracy": right.astype(pixels.dtype)} | metrics
 
     return loss_fn
+
+
+def _activity(layers: list[jax.Array]) -> dict[str, jax.Array]:
+    """Of each layer and sample: mean rate, and shares that are silent and saturated."""
+    out = {}
+    for k, rates in enumerate(layers):
+        share = lambda x, dtype=rates.dtype: jnp.mean(x.astype(dtype), axis=1)
+        out[f"layer {k + 1}: rate"] = jnp.mean(rates, axis=1)
+        out[f"layer {k + 1}: silent"] = share(rates <= 0)
+        out[f"layer {k + 1}: saturated"] = share(rates > 0.9)
+    return out
 
 
 @ft.cache
