@@ -4,11 +4,12 @@
 
 The paper extrapolates three orders of magnitude less energy than a GPU for inference and
 two for training; its device, energies and reference are UNCONFIRMED. Counts are what is
-measured here. Energies are settings: by default those that Davies et al. (IEEE Micro
-38(1), 2018) give for Loihi, 1.7 pJ to send a spike, 23.6 pJ for a synaptic event and 120
-pJ for a synaptic update; and for a GPU 38 pJ for a multiplication with its addition,
-which is the 300 W and 15.7 TFLOP/s of a Tesla V100 at its peak, so it is kind to the GPU.
-The GPU settles the same network as rates, as the row mnist does.
+measured here. Energies are settings. By default they are those that are quoted from
+Davies et al. (Loihi, IEEE Micro 38(1), 2018; not read in the paper itself), 23.6 pJ for a
+synaptic event and 120 pJ for a synaptic update, and 1.7 pJ to send a spike; and for a GPU
+38 pJ for a multiplication with its addition, which are the 300 W and 15.7 TFLOP/s of a
+Tesla V100 at its peak, so it is kind to the GPU. The GPU settles the same network as
+rates, as the row mnist does.
 
 Currents of inputs are constant and cost nothing here: in hardware they are analogue. What
 neurons use between spikes is left out, too.
