@@ -57,3 +57,8 @@ def test_own_neuron():
     ]
     assert counts[0] > 100
     np.testing.assert_allclose(*counts, rtol=0.05)
+
+
+def test_equilibrium():
+    names = run("api/equilibrium.md")
+    assert names["losses"][-1] < 0.3 * names["losses"][0]

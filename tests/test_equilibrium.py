@@ -232,8 +232,8 @@ def test_phases_chained_are_one_phase(ran):
 
 def test_single_precision_and_grids_come_close(ran):
     network, inputs, targets, phases = ran
-    single = jax.tree.map(lambda x: x.astype(jnp.float32), (network, inputs, targets))
-    rough = both_phases(*single, jnp.float32(BETA))
+    given = jax.tree.map(lambda x: x.astype(jnp.float32), (network, inputs, targets))
+    rough = both_phases(*given, jnp.float32(BETA))
     grid = [
         both_phases(network, inputs, targets, BETA, solver=ej.Clocked(dt))
         for dt in (0.25, 0.01)

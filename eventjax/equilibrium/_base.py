@@ -44,8 +44,8 @@ class AbstractRule(eqx.Module):
     def __call__(
         self,
         network: Network,
-        inputs: Float[ArrayLike, "batch inputs"],
-        targets: Float[ArrayLike, "batch outputs"],
+        inputs: Float[ArrayLike, "*inputs"],
+        targets: Float[ArrayLike, "*targets"],
         *,
         key: PRNGKeyArray | None = None,
     ) -> tuple[Float[Array, ""], Outcome]:

@@ -32,7 +32,9 @@ class ContinualEP(AbstractRule):
 
     and $\eta$ times the batch's sum of this is added to the weights before the next. The
     gradient of a call is minus the whole change, divided by $\eta$: with a learning rate
-    of the same value the weights end where they were at the end of the phase.
+    of the same value the weights end where they were at the end of the phase. Since the
+    nudge is outside of f, the update lacks the slopes of f at the outputs: it has the
+    direction of the gradient only where these are alike, as with `HardSigmoid()`.
 
     **Arguments:**
 

@@ -101,8 +101,8 @@ class EqSpike(AbstractRule):
     def update(
         self,
         network: Network,
-        inputs: Float[ArrayLike, "batch inputs"],
-        targets: Float[ArrayLike, "batch outputs"],
+        inputs: Float[ArrayLike, "*inputs"],
+        targets: Float[ArrayLike, "*targets"],
     ) -> tuple[Network, Phase, Contrast]:
         """Both phases in the open.
 
@@ -140,7 +140,7 @@ class EqSpike(AbstractRule):
 
 def predict(
     network: Network,
-    inputs: Float[ArrayLike, "batch inputs"],
+    inputs: Float[ArrayLike, "*inputs"],
     free: float = 300.0,
     *,
     solver: AbstractSolver = ClosedForm(),

@@ -66,7 +66,7 @@ class Phase(eqx.Module):
 
 def run_phase(
     network: Network,
-    inputs: Float[ArrayLike, "batch inputs"],
+    inputs: Float[ArrayLike, "*inputs"],
     duration: float,
     *,
     state: tuple[Activity, ...] | None = None,

@@ -36,11 +36,11 @@ def window_update(
     return smooth + _pairs(neuron, spikes_above, spikes_below, scale)
 
 
-def _slopes(neuron: Neuron, spikes: Array) -> tuple[Array, Array]:
+def _slopes(neuron: Neuron, spikes: Array) -> tuple[Array, ...]:
     """What a spike makes of x and of r at the start of the window, or 0 without one."""
     there = jnp.isfinite(spikes)
     parts = rate_slope(neuron, jnp.where(there, spikes, 0.0))
-    return parts[0] * there, parts[1] * there
+    return tuple(jnp.where(there, x, 0.0) for x in parts)
 
 
 def _pairs(neuron: Neuron, one: Array, two: Array, scale: Array) -> Array:
@@ -56,8 +56,8 @@ def _pairs(neuron: Neuron, one: Array, two: Array, scale: Array) -> Array:
         for spikes in (one, two):
             there = jnp.isfinite(spikes)
             s = jnp.where(there, spikes, 0.0)
-            grow.append(jnp.exp(s / tau) * there)
-            fade.append(jnp.exp(-s / tau) * there)
+            grow.append(jnp.where(there, jnp.exp(s / tau), 0.0))
+            fade.append(jnp.where(there, jnp.exp(-s / tau), 0.0))
         first = grow[0][:, :, None] * fade[1][:, None, :]
         second = fade[0][:, :, None] * grow[1][:, None, :]
         return jnp.minimum(first, second)
