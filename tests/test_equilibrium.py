@@ -232,7 +232,8 @@ def test_phases_chained_are_one_phase(ran):
 
 def test_single_precision_and_grids_come_close(ran):
     network, inputs, targets, phases = ran
-    given = jax.tree.map(lambda x: x.astype(jnp.float32), (network, inputs, targets))
+    single = lambda tree: jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+    given = single(network), single(inputs), single(targets)
     rough = both_phases(*given, jnp.float32(BETA))
     grid = [
         both_phases(network, inputs, targets, BETA, solver=ej.Clocked(dt))
