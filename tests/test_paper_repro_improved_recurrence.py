@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("tyro")
 
+from paper_repro._panels import draw_panels  # noqa: E402
 from paper_repro._row import Where  # noqa: E402
 from paper_repro.improved_recurrence import _decode  # noqa: E402
 from paper_repro.improved_recurrence._config import Settings  # noqa: E402
@@ -22,7 +23,6 @@ from paper_repro.improved_recurrence.rows import (  # noqa: E402
     librispeech,
     operations,
 )
-from paper_repro.improved_recurrence.rows._figures import draw_panels  # noqa: E402
 
 
 def test_operations_at_the_papers_size():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import eventjax as ej
 from paper_repro._orderings import differences, mean_of, Ordering
+from paper_repro._panels import draw_panels, Panels
 from paper_repro._row import for_seeds, Job, Record, Row
 
 from .._config import Settings
@@ -22,8 +23,11 @@ def trained_row(
     orderings: Sequence[Ordering] = (),
     *,
     seeds: int,
+    panels: Panels | None = None,
 ) -> Row:
-    """A row whose groups are networks that are trained."""
+    """A row whose groups are networks that are trained. Learning curves are drawn, or
+    `panels`, see `draw_panels`."""
+    picture = f"{name}.png"
 
     def smoke(data: Path) -> Sequence[Job]:
         del data  # see `_data`
@@ -31,16 +35,19 @@ def trained_row(
 
     def details(records: Mapping[str, Mapping[str, Record]]) -> str:
         lines = [*table(records), *differences(orderings, RESULTS, METRIC), ""]
-        return "\n".join([*lines, f"![curves](results/{name}/curves.png)", ""])
+        return "\n".join([*lines, f"![{name}]({RESULTS.name}/{name}/{picture})", ""])
 
     def draw(folder: Path) -> None:
+        if panels is not None:
+            draw_panels(folder, panels, picture)
+            return
         runs = {
             group: folder / group / "seed0.json"
             for group in settings
             if (folder / group / "seed0.json").exists()
         }
         if runs:
-            ej.plot.compare_curves(runs, save=folder / "curves.png")
+            ej.plot.compare_curves(runs, save=folder / picture)
 
     return Row(
         name=name,

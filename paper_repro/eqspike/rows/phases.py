@@ -13,12 +13,14 @@ from ._trained import trained_row
 
 
 BASE = Settings(train_size=5000, epochs=2, batch=20)
+SETTINGS = {
+    f"{free}_{nudged}_ms": dataclasses.replace(BASE, free=free, nudged=nudged)
+    for free, nudged in ((60, 30), (150, 75), (300, 150), (600, 300))
+}
 ROW = trained_row(
     "phases",
     "accuracy against simulated time per phase",
-    {
-        f"{free}_{nudged}_ms": dataclasses.replace(BASE, free=free, nudged=nudged)
-        for free, nudged in ((60, 30), (150, 75), (300, 150), (600, 300))
-    },
+    SETTINGS,
     seeds=2,
+    panels={"test accuracy": ("accuracy", list(SETTINGS))},
 )

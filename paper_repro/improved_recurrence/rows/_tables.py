@@ -8,12 +8,12 @@ import numpy as np
 
 import eventjax as ej
 from paper_repro._orderings import differences, mean_of, Ordering
+from paper_repro._panels import draw_panels, Panels
 from paper_repro._row import for_seeds, Job, Record, Row
 from paper_repro._speech_frames import found
 
 from .._config import Settings
 from .._train import METRIC, train
-from ._figures import draw_panels, Panels
 
 
 RESULTS = Path(__file__).parents[1] / "results"

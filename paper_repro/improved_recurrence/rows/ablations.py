@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Iterable
 
 from paper_repro._orderings import Ordering
+from paper_repro._panels import Panels
 
-from ._figures import Panels
 from ._tables import SPEECH, trained_row
 from .timit import NEEDS
 

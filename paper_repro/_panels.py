@@ -1,6 +1,7 @@
 """Pictures of stored runs: a dot for each seed, a line for their mean."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_repro._row import Record
+from ._row import Record
 
 
 Panels = Mapping[str, tuple[str, Sequence[str]]]
@@ -45,9 +46,9 @@ def _panel(axes: Axes, folder: Path, path: str, groups: Sequence[str]) -> None:
                 [place] * len(found), found, "o", color="#0072B2", alpha=0.5, ms=4
             )
             axes.hlines(np.mean(found), place - 0.3, place + 0.3, color="#D55E00")
-    axes.set_xticks(
-        range(len(groups)), [_short(x) for x in groups], rotation=45, ha="right"
-    )
+    shared = len(os.path.commonprefix(list(groups))) if len(groups) > 1 else 0
+    names = [x[shared:].replace("_", " ") for x in groups]
+    axes.set_xticks(range(len(groups)), names, rotation=45, ha="right")
     axes.set_xlim(-0.6, len(groups) - 0.4)
     axes.tick_params(labelsize="small")
     axes.spines[["top", "right"]].set_visible(False)
@@ -64,10 +65,3 @@ def _at(record: Record, path: str) -> float:
     for key in path.split("."):
         found = found[key]
     return float(found)
-
-
-def _short(group: str) -> str:
-    """Without what all groups of a panel begin with, the task."""
-    for task in ("adding_", "copying_", "delayed_xor_"):
-        group = group.removeprefix(task)
-    return group.replace("_", " ")
