@@ -156,7 +156,7 @@ def draw(folder: Path) -> None:
         ]
         axes.bar(place + 0.4 * k - 0.2, height, 0.38, color=colour, label=who)
     axes.set_xticks(place, ["inference", "training"])
-    axes.set(yscale="log", ylabel="energy of a picture (nJ)")
+    axes.set_ylabel("energy of a picture (nJ)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     figure.savefig(folder / "energy.png")

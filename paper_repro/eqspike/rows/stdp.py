@@ -144,7 +144,7 @@ def draw(folder: Path) -> None:
     axes.axhline(0, color="#7f7f7f", lw=0.5)
     axes.axvline(0, color="#7f7f7f", lw=0.5)
     axes.set_xlabel("nearest output spike after the hidden one (ms)")
-    axes.set_ylabel("change at the hidden spike (1e-3 / beta)")
+    axes.set_ylabel("change at the\nhidden spike (1e-3 / beta)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, title="outputs")
     figure.savefig(folder / "stdp.png")
