@@ -138,9 +138,8 @@ def draw(folder: Path) -> None:
     for kind, colour in zip(KINDS, ("#0072B2", "#D55E00", "#7f7f7f")):
         curves = [record["curves"][kind] for record in records]
         values = np.array([c["change"] for c in curves], float)
-        axes.plot(
-            times, np.nanmean(values, axis=0), "o-", ms=3, color=colour, label=kind
-        )
+        mean = np.ma.masked_invalid(values).mean(axis=0)
+        axes.plot(times, mean, "o-", ms=3, color=colour, label=kind)
     axes.axhline(0, color="#7f7f7f", lw=0.5)
     axes.axvline(0, color="#7f7f7f", lw=0.5)
     axes.set_xlabel("nearest output spike after the hidden one (ms)")
