@@ -1,5 +1,8 @@
 """A network that has learnt a little, for rows that look at what happens in it."""
 
+import dataclasses
+from typing import Self
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -11,6 +14,23 @@ from ._config import Settings
 from ._data import Arrays, CLASSES, load
 from ._network import make_network
 from ._train import make_loss, make_optimiser
+
+
+@dataclasses.dataclass(frozen=True)
+class Taught(Settings):
+    """A short training, and how many test pictures are looked at after it."""
+
+    train_size: int = 2000
+    test_size: int = 1000
+    epochs: int = 1
+    batch: int = 20
+    pictures: int = 40
+
+    @property
+    def tiny(self) -> Self:
+        """For a trial of the whole path."""
+        few = dict(free=40.0, nudged=30.0, batch=10, hidden=(5,), pictures=4)
+        return dataclasses.replace(self, **few)
 
 
 def taught(

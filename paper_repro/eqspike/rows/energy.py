@@ -26,18 +26,13 @@ from matplotlib.figure import Figure
 import eventjax as ej
 from paper_repro._row import for_seeds, Job, Record, Row, Where
 
-from .._config import Settings
-from .._taught import currents_and_targets, taught
+from .._taught import currents_and_targets, Taught, taught
 
 
 @dataclasses.dataclass(frozen=True)
-class Energies(Settings):
-    """Beside a short training: energies in pJ, and steps of the GPU's phases."""
+class Energies(Taught):
+    """Energies in pJ, and steps of the GPU's phases."""
 
-    train_size: int = 2000
-    test_size: int = 1000
-    epochs: int = 1
-    batch: int = 20
     pictures: int = 100
     spike: float = 1.7
     synaptic: float = 23.6
@@ -98,8 +93,7 @@ SETTINGS = {"mnist": Energies()}
 
 def smoke(data: Path) -> Sequence[Job]:
     del data  # see `_data`
-    few = dict(free=40.0, nudged=30.0, batch=10, hidden=(5,), pictures=4)
-    return [Job("mnist", "seed0", dataclasses.replace(Energies(), **few))]
+    return [Job("mnist", "seed0", SETTINGS["mnist"].tiny)]
 
 
 def details(records: Mapping[str, Mapping[str, Record]]) -> str:

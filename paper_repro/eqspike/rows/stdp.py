@@ -9,7 +9,6 @@ derivative of the output's filtered rate. Apart for outputs whose rate rises and
 the phase, and as a control for the same phases without nudge.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,26 +20,14 @@ from matplotlib.figure import Figure
 import eventjax as ej
 from paper_repro._row import for_seeds, Job, Record, Row, Where
 
-from .._config import Settings
-from .._taught import currents_and_targets, taught
+from .._taught import currents_and_targets, Taught, taught
 
 
 EDGE = 20.0  # ms, to either side
 KINDS = ("rising", "falling", "control")
 
 
-@dataclasses.dataclass(frozen=True)
-class Timing(Settings):
-    """Beside a short training: how many pictures are looked at."""
-
-    train_size: int = 2000
-    test_size: int = 1000
-    epochs: int = 1
-    batch: int = 20
-    pictures: int = 40
-
-
-def train(config: Timing, where: Where) -> Record:
+def train(config: Taught, where: Where) -> Record:
     """Trains a little, and looks at nudged phases.
 
     **Raises:** `FileNotFoundError` if the data are not there.
@@ -88,13 +75,12 @@ def _curve(timing: ej.equilibrium.SpikeTiming, which: np.ndarray) -> dict[str, A
     }
 
 
-SETTINGS = {"mnist": Timing()}
+SETTINGS = {"mnist": Taught()}
 
 
 def smoke(data: Path) -> Sequence[Job]:
     del data  # see `_data`
-    few = dict(free=40.0, nudged=30.0, batch=10, hidden=(5,), pictures=4)
-    return [Job("mnist", "seed0", dataclasses.replace(Timing(), **few))]
+    return [Job("mnist", "seed0", SETTINGS["mnist"].tiny)]
 
 
 def details(records: Mapping[str, Mapping[str, Record]]) -> str:
