@@ -148,6 +148,22 @@ def machine() -> dict[str, str | int]:
     return {"cpu": model, "cores": cores, "device": jax.devices()[0].device_kind}
 
 
+def store(name: str, config: Any, rows: list[dict[str, Any]]) -> pathlib.Path:
+    """Write measurements of ours beside the others, with everything needed to repeat
+    them; `config` is a dataclass."""
+    folder = pathlib.Path(__file__).resolve().parent / "results"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-{jax.default_backend()}.json"
+    record = {
+        "config": dataclasses.asdict(config),
+        "rows": rows,
+        "machine": machine(),
+        "versions": versions("eventjax", "equinox"),
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
 def script(rows: Callable[[Any, dict], Iterable[dict]], load: Callable) -> None:
     """Body of a library's script: read the `.npz` on the command line, print rows.
 

@@ -19,7 +19,6 @@ pseudo-derivative; the two forms of e-prop give the same gradient.
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,7 +35,6 @@ import eventjax as ej
 from experiments.benchmark import _measure
 
 
-RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 TRIANGLE = ej.surrogates.Triangle(1.6, 0.3)
 HOW = {
     "BPTT": ej.Surrogate(TRIANGLE),
@@ -181,20 +179,6 @@ def table(rows: list[dict[str, Any]]) -> Table:
     return out
 
 
-def store(config: Costs, rows: list[dict[str, Any]]) -> pathlib.Path:
-    """Write the measurements with everything needed to repeat them."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"eprop-{jax.default_backend()}.json"
-    record = {
-        "config": dataclasses.asdict(config),
-        "rows": rows,
-        "machine": _measure.machine(),
-        "versions": _measure.versions("eventjax", "equinox"),
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    return path
-
-
 def main(config: Costs) -> None:
     rows = []
     for measured in (memory(config), times(config)):
@@ -203,7 +187,7 @@ def main(config: Costs) -> None:
             rows.append(row)
     Console(stderr=True).print(table(rows))
     if config.store:
-        print(f"stored in {store(config, rows)}")
+        print(f"stored in {_measure.store('eprop', config, rows)}")
 
 
 if __name__ == "__main__":

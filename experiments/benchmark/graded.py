@@ -12,7 +12,6 @@ training, with normalisation, ranges and dropout.
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,7 +29,6 @@ import eventjax as ej
 from experiments.benchmark import _measure
 
 
-RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 INPUTS, OUTPUTS, LAYERS = 40, 61, 2
 
 
@@ -160,20 +158,6 @@ def table(config: Costs, rows: list[dict[str, Any]]) -> Table:
     return out
 
 
-def store(config: Costs, rows: list[dict[str, Any]]) -> pathlib.Path:
-    """Write the measurements with everything needed to repeat them."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"graded-{jax.default_backend()}.json"
-    record = {
-        "config": dataclasses.asdict(config),
-        "rows": rows,
-        "machine": _measure.machine(),
-        "versions": _measure.versions("eventjax", "equinox"),
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    return path
-
-
 def main(config: Costs) -> None:
     rows = []
     for row in times(config):
@@ -181,7 +165,7 @@ def main(config: Costs) -> None:
         rows.append(row)
     Console(stderr=True).print(table(config, rows))
     if config.store:
-        print(f"stored in {store(config, rows)}")
+        print(f"stored in {_measure.store('graded', config, rows)}")
 
 
 if __name__ == "__main__":
