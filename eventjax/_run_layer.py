@@ -114,7 +114,7 @@ def _run_exact(
     """One layer with exact spike times, under a rule that is told nothing of the others."""
     inputs = given, state, drive, t0, t1, record
     if isinstance(solver, ClosedForm) and is_leaky(layer):
-        return _run_leaky(layer, *inputs, adjoint, is_first, integral)
+        return _run_leaky(layer, *inputs, adjoint, is_first, integral, solver.fused)
     engine = _engine(layer, solver, t1)
     return _run_events(layer, *inputs, engine, adjoint, is_first, integral)
 
@@ -128,6 +128,11 @@ def _engine(layer: Layer, solver: AbstractSolver, t1: Array) -> AbstractEngine:
             f"`ClosedForm` has no closed form for `{type(layer.neuron).__name__}`: use "
             "the solver `DiffraxEvent()` or `Clocked(dt)`."
         )
+    if solver.fused:
+        raise ValueError(
+            "`ClosedForm(fused=True)` is for `LIF` and `LeakyIntegrator`, got "
+            f"`{type(layer.neuron).__name__}`: use `ClosedForm()`."
+        )
     return FlowEngine()
 
 
@@ -135,12 +140,12 @@ def _engine(layer: Layer, solver: AbstractSolver, t1: Array) -> AbstractEngine:
 # operations would be traced again at each call.
 @eqx.filter_jit
 def _run_leaky(
-    layer, given, state, drive, t0, t1, record, adjoint, is_first, integral
+    layer, given, state, drive, t0, t1, record, adjoint, is_first, integral, fused
 ) -> LayerOutcome:
     """The fast path for LIF neurons and leaky integrators in closed form."""
     arrivals = layer_arrivals(layer, given, state, t0)
     problem = make_problem(layer, arrivals, state, drive, t0, t1)
-    run: LayerRun = adjoint.run_leaky(problem, layer.capacity)
+    run: LayerRun = adjoint.run_leaky(problem, layer.capacity, fused)
     out, neuron_state = Spikes(run.times, run.sources), LIFState(run.v, run.i)
     can_be_late = is_first or layer.connection.delays() is not None
     end, full = final_layer_state(

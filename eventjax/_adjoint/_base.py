@@ -21,9 +21,12 @@ class AbstractExactAdjoint(AbstractAdjoint):
     """A rule for spikes with exact times."""
 
     @abc.abstractmethod
-    def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
-        """Run a layer of LIF neurons or leaky integrators in closed form.
-        Differentiating the result is this rule's business, as in all that follow."""
+    def run_leaky(
+        self, problem: LayerProblem, capacity: int, fused: bool = False
+    ) -> LayerRun:
+        """Run a layer of LIF neurons or leaky integrators in closed form, `fused` as in
+        `ClosedForm`. Differentiating the result is this rule's business, as in all that
+        follow."""
 
     @abc.abstractmethod
     def run_events(

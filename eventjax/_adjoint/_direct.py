@@ -222,8 +222,16 @@ class Direct(AbstractExactAdjoint, AbstractRampAdjoint):
     def check(self, solver: AbstractSolver) -> None:
         if not isinstance(solver, (ClosedForm, DiffraxEvent)):
             refuse(self, solver, "`ClosedForm()` or `DiffraxEvent()`")
+        if isinstance(solver, ClosedForm) and solver.fused:
+            raise ValueError(
+                "`Direct` differentiates its own event loop and has no fused kernel, got "
+                "`ClosedForm(fused=True)`: use `ClosedForm()`, or the adjoint "
+                "`Eventprop()`."
+            )
 
-    def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
+    def run_leaky(
+        self, problem: LayerProblem, capacity: int, fused: bool = False
+    ) -> LayerRun:
         return direct_run(problem, capacity)
 
     def run_events(

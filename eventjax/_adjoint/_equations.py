@@ -14,13 +14,15 @@ neuron itself, with $\bar t$ the cotangent of its time, makes the jump
 $$\bar V^- = \frac{\bar V^+ (I + b - V_{reset}) - \tau_m \bar t}{I + b - \theta}.$$
 """
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._neuron._lif_flow import Taus
+from .._neuron._lif_flow import Flow, Taus
 from .._solver._lists import (
     AbstractLists,
     is_recurrent,
@@ -87,7 +89,7 @@ class _Given(eqx.Module):
     own_paths: bool = eqx.field(static=True)
 
 
-def _time_cotangents(row: Array, v: Array, i: Array, taus: Taus) -> Array:
+def time_cotangents(row: Array, v: Array, i: Array, taus: Taus) -> Array:
     """Of arrivals that add `row`, what each neuron contributes."""
     return row * (i / taus.syn - v / taus.mem)
 
@@ -144,7 +146,7 @@ def _read(
 
     if adjoint.times is not None or upcoming is not None:
         received, taus = window.received(given.lists.rows), wide(given.neurons.taus)
-        t_bar = _time_cotangents(received, reads_v, reads_i, taus)
+        t_bar = time_cotangents(received, reads_v, reads_i, taus)
         whole = _sum_neurons(t_bar)
         if window.currents is None:
             t_bar = whole[:, :, None]
@@ -236,17 +238,22 @@ def _through_window(adjoint: _Adjoint, line: Int[Array, ""], given: _Given) -> _
     return eqx.tree_at(lambda a: (a.v, a.i), adjoint, (v, i))
 
 
+def first_sums(bars: Cotangents, final: Flow) -> Sums:
+    """With what the state at t1 means for the time constants."""
+    zeros = by_mem = by_syn = jnp.zeros_like(bars.v)
+    if final.v_by_mem is not None:
+        by_mem = bars.v * final.v_by_mem
+        by_syn = bars.v * final.v_by_syn + bars.i * final.i_by_syn
+    return Sums(zeros, zeros, by_mem, by_syn)
+
+
 def _start(given: _Given, bars: Cotangents, wanted: Wanted) -> _Adjoint:
     problem, trace, lists = given.problem, given.trace, given.lists
     sums = bias = None
     if wanted.neurons:
-        bias = zeros = jnp.zeros_like(bars.v)
-        by_mem = by_syn = zeros
-        if trace.final.v_by_mem is not None:
-            by_mem = bars.v * trace.final.v_by_mem
-            by_syn = bars.v * trace.final.v_by_syn + bars.i * trace.final.i_by_syn
-        flat = [x.reshape(-1) for x in (zeros, zeros, by_mem, by_syn)]
-        sums = Rows.of(Sums(*flat))
+        bias = jnp.zeros_like(bars.v)
+        first = first_sums(bars, trace.final)
+        sums = Rows.of(jax.tree.map(lambda x: x.reshape(-1), first))
     like = lambda x: None if x is None else jnp.zeros_like(x)
     blank = jnp.zeros((lists.places, *problem.times.shape[1:]), bars.v.dtype)
     delay = recurrent = None
@@ -291,18 +298,32 @@ def _like(parameter: Array | None, total: Array, shape: tuple[int, ...]):
     return jnp.sum(total, axis=0, keepdims=True) if parameter.shape[0] == 1 else total
 
 
-def _of_neurons(adjoint: _Adjoint, problem: LayerProblem) -> dict[str, Array | None]:
-    """Gradients of the neurons' parameters."""
+def of_neurons(
+    sums: Sums | None, bias: Array | None, problem: LayerProblem
+) -> dict[str, Array | None]:
+    """Gradients of the neurons' parameters; `bias` is that of the bias but for what
+    spikes add to it."""
     names = "tau_mem", "tau_syn", "v_threshold", "v_reset", "bias"
-    if adjoint.sums is None:
+    if sums is None:
         return dict.fromkeys(names)
-    sums, shape = adjoint.sums.tree(), problem.v.shape
-    bias = adjoint.bias + (sums.before - sums.after).reshape(shape)
+    shape = problem.v.shape
+    bias = bias + (sums.before - sums.after).reshape(shape)
     totals = sums.by_mem, sums.by_syn, -sums.before, sums.after, bias
     return {
         name: _like(getattr(problem, name), total, shape)
         for name, total in zip(names, totals)
     }
+
+
+def in_problem(problem: LayerProblem, each: dict[str, Array | None]) -> LayerProblem:
+    """Gradients by the name of the field, those that are not named being `None`."""
+    names = [field.name for field in dataclasses.fields(problem)]
+    return eqx.tree_at(
+        lambda p: [getattr(p, name) for name in names],
+        problem,
+        [each.get(name) for name in names],
+        is_leaf=lambda x: x is None,
+    )
 
 
 def _of_rows(adjoint: _Adjoint, given: _Given) -> dict[str, Array | None]:
@@ -346,21 +367,12 @@ def backward(
 
     start = trace.num_windows - 1, _start(given, bars, wanted)
     _, adjoint = lax.while_loop(lambda state: state[0] >= 0, body, start)
-    times = adjoint.times
+    times, sums = adjoint.times, adjoint.sums
     each = {
         **_of_rows(adjoint, given),
-        **_of_neurons(adjoint, problem),
+        **of_neurons(None if sums is None else sums.tree(), adjoint.bias, problem),
         "v": adjoint.v,
         "i": adjoint.i,
-        "t0": None,
-        "t1": None,
         "times": None if times is None else times[: problem.times.shape[0]],
-        "index": None,
-        "streams": None,
     }
-    return eqx.tree_at(
-        lambda p: [getattr(p, name) for name in each],
-        problem,
-        list(each.values()),
-        is_leaf=lambda x: x is None,
-    )
+    return in_problem(problem, each)

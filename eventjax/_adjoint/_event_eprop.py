@@ -75,8 +75,11 @@ class EventEProp(AbstractExactEProp, AbstractExactAdjoint):
     def check_network(self, network: Network) -> None:
         check_routes(self, network)
 
-    def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
-        return leaky_eventprop(problem, capacity, self.max_jump, recurrent=False)
+    def run_leaky(
+        self, problem: LayerProblem, capacity: int, fused: bool = False
+    ) -> LayerRun:
+        given = problem, capacity, self.max_jump
+        return leaky_eventprop(*given, recurrent=False, fused=fused)
 
     def run_events(
         self, problem: EventProblem, engine: AbstractEngine, capacity: int

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.lax as lax
@@ -8,7 +11,6 @@ from .._solver._chunked import solve
 from .._solver._event_problem import AbstractEngine, EventProblem, EventRun
 from .._solver._lists import neurons_of
 from .._solver._problem import LayerProblem, LayerRun
-from .._solver._record import Trace
 from ._base import AbstractExactAdjoint, refuse
 from ._equations import backward, Cotangents, Wanted
 from ._event_adjoint import event_eventprop
@@ -17,23 +19,23 @@ from ._jumps import credible_slope, smallest_slope
 
 # Gradients go to the first argument only. `fixed` is (t0, t1, index, streams).
 @eqx.filter_custom_vjp
-def _run(problem, *, fixed, capacity, max_jump, recurrent):
+def _run(problem, *, fixed, capacity, max_jump, recurrent, fused):
     problem = _whole(problem, fixed)
-    run, trace = solve(problem, capacity)
+    run, trace = _solve(fused)(problem, capacity)
     return _with_clipped(run, trace, problem, max_jump)
 
 
 @_run.def_fwd
-def _forward(perturbed, problem, *, fixed, capacity, max_jump, recurrent):
+def _forward(perturbed, problem, *, fixed, capacity, max_jump, recurrent, fused):
     by_tau = perturbed.tau_mem or perturbed.tau_syn
     problem = _whole(problem, fixed)
-    run, trace = solve(problem, capacity, by_tau)
+    run, trace = _solve(fused)(problem, capacity, by_tau)
     return _with_clipped(run, trace, problem, max_jump), trace
 
 
 @_run.def_bwd
 def _backward(
-    trace, grad_run, perturbed, problem, *, fixed, capacity, max_jump, recurrent
+    trace, grad_run, perturbed, problem, *, fixed, capacity, max_jump, recurrent, fused
 ):
     problem = _whole(problem, fixed)
     zeros = jnp.zeros_like(problem.v)
@@ -50,23 +52,42 @@ def _backward(
         spikes=recurrent,
         neurons=any((p.tau_mem, p.tau_syn, p.v_threshold, p.v_reset, p.bias)),
     )
-    return backward(problem, trace, bars, max_jump, wanted)
+    return _solve_back(fused)(problem, trace, bars, max_jump, wanted)
+
+
+# Pallas takes a while to import, which those who do not use it need not wait for.
+def _solve(fused: bool) -> Callable:
+    if not fused:
+        return solve
+    from .._solver import _layer_kernel
+
+    return _layer_kernel.solve
+
+
+def _solve_back(fused: bool) -> Callable:
+    if not fused:
+        return backward
+    from . import _kernel_equations
+
+    return _kernel_equations.backward
 
 
 def _with_clipped(
-    run: LayerRun, trace: Trace, problem: LayerProblem, max_jump: float | None
+    run: LayerRun,
+    trace: Any,  # `Trace`, or that of the fused kernel
+    problem: LayerProblem,
+    max_jump: float | None,
 ) -> LayerRun:
     """Count the spikes whose jump `max_jump` bounds."""
     if max_jump is None or problem.v_threshold is None:
         return run
     batch, num = problem.v.shape
-    spikes, neurons = trace.spikes.tree(), neurons_of(problem)
-    there = jnp.arange(spikes.time.shape[0], dtype=jnp.int32) < trace.count
-    here = neurons.at(spikes.pair, num)
-    slope = credible_slope(spikes.i, here)
+    pair, i, there = trace.crossings(problem)
+    here = neurons_of(problem).at(pair, num)
+    slope = credible_slope(i, here)
     steep = slope < smallest_slope(here.v_threshold - here.v_reset, max_jump)
     count = jnp.zeros(batch, jnp.int32)
-    count = count.at[spikes.pair // num].add((there & steep).astype(jnp.int32))
+    count = count.at[pair // num].add((there & steep).astype(jnp.int32))
     return eqx.tree_at(lambda r: r.num_clipped, run, count, is_leaf=lambda x: x is None)
 
 
@@ -85,9 +106,15 @@ def leaky_eventprop(
     capacity: int,
     max_jump: float | None,
     recurrent: bool = True,
+    fused: bool = False,
 ) -> LayerRun:
     """Run a layer whose derivative is that of `backward`. Unless `recurrent`, own spikes
     arrive at times that count as given, and so no gradient goes from neuron to neuron."""
+    if fused and (problem.own_lists or problem.streams is not None):
+        raise ValueError(
+            "`ClosedForm(fused=True)` has no delays of single synapses and no delay "
+            "lines: use `ClosedForm()`, or delays of whole neurons."
+        )
     # Integers that come out of a sort carry an empty tangent.
     index = lax.stop_gradient((problem.index, problem.streams))
     fixed = problem.t0, problem.t1, *index
@@ -99,6 +126,7 @@ def leaky_eventprop(
         capacity=capacity,
         max_jump=max_jump,
         recurrent=recurrent,
+        fused=fused,
     )
 
 
@@ -154,8 +182,10 @@ class Eventprop(AbstractExactAdjoint):
         if not isinstance(solver, (ClosedForm, DiffraxEvent)):
             refuse(self, solver, "`ClosedForm()` or `DiffraxEvent()`")
 
-    def run_leaky(self, problem: LayerProblem, capacity: int) -> LayerRun:
-        return leaky_eventprop(problem, capacity, self.max_jump)
+    def run_leaky(
+        self, problem: LayerProblem, capacity: int, fused: bool = False
+    ) -> LayerRun:
+        return leaky_eventprop(problem, capacity, self.max_jump, fused=fused)
 
     def run_events(
         self, problem: EventProblem, engine: AbstractEngine, capacity: int

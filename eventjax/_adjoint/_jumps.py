@@ -44,7 +44,7 @@ def credible_slope(i: Array, neurons: Neurons) -> Array:
     return jnp.maximum(i + taus.bias - threshold, smallest)
 
 
-def _jump(v, slope, height, t_bar, tau_mem, max_jump):
+def jump_of(v, slope, height, t_bar, tau_mem, max_jump):
     """The jump of the voltage's cotangent at a spike. `slope` is tau_mem V' before it,
     `height` is v_threshold - v_reset."""
     if max_jump is not None:
@@ -92,7 +92,7 @@ def through_spikes(
         v_after = link_v[pair] * jnp.exp(-since / taus.mem)
         height = here.v_threshold - here.v_reset
         slope = jnp.where(real, credible_slope(spike.i, here), 1.0)
-        v_before = _jump(v_after, slope, height, t_bar, taus.mem, max_jump)
+        v_before = jump_of(v_after, slope, height, t_bar, taus.mem, max_jump)
         if sums is not None:
             old = sums.take(pair)
             by_mem, by_syn = old.by_mem, old.by_syn

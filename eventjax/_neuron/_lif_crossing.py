@@ -1,5 +1,7 @@
 """When a LIF neuron first reaches its threshold between two events, to the last bit."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
@@ -67,14 +69,20 @@ def _first_guess(f_start: Array, f_high: Array, run: Array, top: Array) -> Array
 
 
 def first_crossing(
-    v: Array, i: Array, dt: Array, taus: Taus, v_threshold: Array
+    v: Array,
+    i: Array,
+    dt: Array,
+    taus: Taus,
+    v_threshold: Array,
+    any_of: Callable[[Array], Array] = jnp.any,
 ) -> tuple[Array, Array]:
     """Whether V reaches the threshold within `[0, dt]`, and when.
 
     Between its start, its stationary point and the end V is monotone, which gives a
     bracket; in it a second-order Newton iteration, or a bisection where that would
     leave the bracket, goes on to the last bit. V at or above the threshold at the
-    start is a crossing at once. Returns `(found, time)`.
+    start is a crossing at once. Returns `(found, time)`. `any_of` is for kernels, which
+    have no `jnp.any`.
     """
     course = _Course(v, i, taus)
     t_flat = stationary_point(v, i, taus)
@@ -121,5 +129,5 @@ def first_crossing(
     start = low + guess * way
     other = jnp.where(start == low, high, low)
     start = _Search(start, other, low, high, found & ~now)
-    end = lax.while_loop(lambda at: jnp.any(at.moving), improve, start)
+    end = lax.while_loop(lambda at: any_of(at.moving), improve, start)
     return found, jnp.where(now, 0.0, end.h)

@@ -1,3 +1,5 @@
+import equinox as eqx
+
 from ._base import AbstractSolver
 
 
@@ -8,11 +10,27 @@ class ClosedForm(AbstractSolver):
     voltage could reach the threshold are found by an upper bound, and only for these the
     crossing is solved, to the last bit. Any ratio of time constants, any float type.
 
+    **Arguments:**
+
+    - `fused`: run a layer, and its reverse pass, in one kernel each (JAX's Pallas) instead
+        of a loop over windows of many small operations. It is for GPUs, on which the
+        launches of these are most of the time, for `LIF` and `LeakyIntegrator` with delays
+        of whole neurons, and for `Eventprop` and `EventEProp`; others are refused. Spikes
+        and gradients are the same to rounding. On a CPU it is interpreted, which is slow
+        and meant for tests.
+
+    !!! warning
+
+        The fused kernels have been tested in interpreted form and compiled as far as
+        Triton's input, but not been run on a GPU yet: compare with `ClosedForm()` first.
+
     ??? cite
 
         Wunderlich and Pehle, Scientific Reports 11:12829 (2021), for the neuron; the
         windowed solution is this library's own.
     """
+
+    fused: bool = eqx.field(static=True, default=False)
 
     @property
     def exact(self) -> bool:

@@ -149,3 +149,10 @@ class Trace(eqx.Module):
     final: Flow
     position: Int[Array, "batch lists"] | None  # behind the last arrivals
     returns: Any  # of own spikes, `Returns`, or `None`
+
+    def crossings(self, problem: LayerProblem) -> tuple[Array, Array, Array]:
+        """Of each place for a spike: whose, counting through [batch, neurons], the current
+        at it, and whether there is one."""
+        spikes = self.spikes.tree()
+        there = jnp.arange(spikes.time.shape[0], dtype=jnp.int32) < self.count
+        return spikes.pair, spikes.i, there
