@@ -42,9 +42,7 @@ def to_nir(network: Network, dialect: Dialect = Dialect()) -> nir.NIRGraph:
         where = f"layers[{k}]"
         _check(layer, dialect, where)
         node, gain = write_neuron(layer.neuron, dialect)
-        to_it = write_connection(
-            layer.connection, gain, dialect, f"{where}.connection"
-        )
+        to_it = write_connection(layer.connection, gain, dialect, f"{where}.connection")
         name = f"neurons_{k}"
         _add(nodes, edges, last, to_it, f"{k}", name)
         nodes[name] = node

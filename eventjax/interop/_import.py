@@ -8,7 +8,7 @@ import numpy as np
 from .._network import Layer, Network
 from ._chain import find_chain, Link
 from ._dialect import Dialect
-from ._flat_graph import flatten, FlatGraph
+from ._flat_graph import FlatGraph, flatten
 from ._neuron_nodes import Read, read_neuron
 from ._weight_nodes import number, read_connection
 
