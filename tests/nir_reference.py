@@ -54,10 +54,10 @@ def solve(node, weight, inputs, t1, *, area=1.0, current=0.0, start=None, back=N
                 (t, until),
                 y,
                 method="DOP853",
-                rtol=1e-11,
+                rtol=1e-10,
                 atol=1e-12,
                 events=crossings or None,
-                max_step=0.002,
+                max_step=0.004,
             )
             t, y = run.t[-1], run.y[:, -1].copy()
             if run.status == 1:

@@ -20,6 +20,14 @@ Dialect = ej.interop.Dialect
 T1 = 30.0  # ms
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _compile_fast():
+    """The programs run for a moment only."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @eqx.filter_jit
 def run(network, spikes):
     return ej.simulate(network, spikes, T1)
@@ -55,8 +63,14 @@ def make_node(kind, rng):
     return kind(**given)
 
 
-@pytest.mark.parametrize("kind", [nir.CubaLIF, nir.CubaLI, nir.LIF, nir.LI])
-@pytest.mark.parametrize("dialect", [Dialect(), Dialect(dt=0.5, time_unit=2000.0)])
+@pytest.mark.parametrize(
+    "kind, dialect",
+    [
+        *((x, Dialect()) for x in (nir.CubaLIF, nir.CubaLI, nir.LIF, nir.LI)),
+        (nir.CubaLIF, Dialect(dt=0.5, time_unit=2000.0)),
+        (nir.LI, Dialect(dt=0.5, time_unit=2000.0)),
+    ],
+)
 def test_equations_of_nir(kind, dialect):
     rng = np.random.default_rng(3)
     node = make_node(kind, rng)
@@ -65,7 +79,7 @@ def test_equations_of_nir(kind, dialect):
         kind in (nir.LIF, nir.CubaLIF),
     )
     # What one spike adds is of order one, whatever its area and the unit of time.
-    unit = dialect.area / (0.5 if filtered else 0.015)
+    unit = dialect.area / (1.5 if filtered else 0.015)
     weight = rng.uniform(0.2, 1.2, (N, 4)) / unit
     back = rng.normal(0, 0.4, (N, N)) / unit
     delays = rng.uniform(0.0005, 0.002, N)
@@ -129,14 +143,14 @@ def test_a_reset_that_subtracts_keeps_what_is_left():
 # There and back ------------------------------------------------------------------------
 
 
-def make_network(delta: bool, dtype=jnp.float32, subtract: bool = True) -> ej.Network:
+def make_network(delta: bool) -> ej.Network:
     """Recurrent with delays, one of them twice, then feed-forward, then a readout."""
     keys = jr.split(jr.key(1), 4)
     mean = 0.3 if delta else 1.5
     dense = lambda k, a, b: ej.Dense(
-        a, b, mean=mean, std=0.5 * mean, dtype=dtype, key=keys[k]
+        a, b, mean=mean, std=0.5 * mean, dtype=jnp.float32, key=keys[k]
     )
-    spread = lambda a, b, n: jnp.linspace(a, b, n, dtype=dtype)
+    spread = lambda a, b, n: jnp.linspace(a, b, n, dtype=jnp.float32)
     to_it = ej.AxonalDelay(dense(0, 4, 5), spread(0.1, 1.7, 4))
     to_it = ej.AxonalDelay(to_it, 0.3)
     back = ej.AxonalDelay(dense(1, 5, 5), 2.0)
@@ -145,8 +159,8 @@ def make_network(delta: bool, dtype=jnp.float32, subtract: bool = True) -> ej.Ne
     )
     tau, bias = spread(9.3, 17.7, 5), spread(-0.1, 0.2, 5)
     if delta:
-        one = ej.DeltaLIF(5, tau_mem=tau, bias=bias, subtract=subtract)
-        two = ej.DeltaLIF(3, v_reset=-0.2, subtract=subtract)
+        one = ej.DeltaLIF(5, tau_mem=tau, bias=bias)
+        two = ej.DeltaLIF(3, v_reset=-0.2)
         three = ej.DeltaIntegrator(2, bias=spread(-0.1, 0.1, 2))
     else:
         one = ej.LIF(5, tau_mem=tau, tau_syn=spread(3.1, 6.7, 5), bias=bias)
@@ -159,6 +173,11 @@ def make_network(delta: bool, dtype=jnp.float32, subtract: bool = True) -> ej.Ne
             ej.Layer(dense(3, 3, 2), three, capacity=254),
         ]
     )
+
+
+def first(network: ej.Network) -> ej.Network:
+    """The recurrent layer alone, which compiles faster."""
+    return ej.Network(network.layers[:1])
 
 
 def assert_same_graph(one, two):
@@ -187,26 +206,25 @@ def test_there_and_back_to_the_last_bit(delta, tmp_path):
         assert eqx.tree_equal(network, back)
         assert_same_graph(graph, ej.interop.to_nir(back, dialect))
     spikes = make_inputs(4)
-    before, after = run(network, spikes), run(back, spikes)
-    assert min(int(n) for n in before.num_spikes[:2]) >= 5
+    before, after = (run(first(x), spikes) for x in (network, back))
+    assert int(before.num_spikes[0]) >= 10
     assert eqx.tree_equal(before, after)
 
 
 def test_there_and_back_with_time_steps():
     """The weights take up a gain here, so they come back to rounding."""
     dialect = Dialect(dt=0.1)
-    network = make_network(False, jnp.float64)
+    network = make_network(False)
+    graph = ej.interop.to_nir(network, dialect)
     back = ej.interop.from_nir(
-        ej.interop.to_nir(network, dialect), dialect, capacity=(256, 255, 254)
+        graph, dialect, capacity=(256, 255, 254), dtype=jnp.float32
     )
     for x, y in zip(*map(jax.tree.leaves, (network, back)), strict=True):
-        np.testing.assert_allclose(x, y, rtol=4e-16)
+        np.testing.assert_allclose(x, y, rtol=2e-7)
     spikes = make_inputs(4)
-    before, after = run(network, spikes), run(back, spikes)
+    before, after = (run(first(x), spikes) for x in (network, back))
     np.testing.assert_array_equal(before.spikes[0].sources, after.spikes[0].sources)
-    np.testing.assert_allclose(
-        before.spikes[0].times, after.spikes[0].times, rtol=1e-12
-    )
+    np.testing.assert_allclose(before.spikes[0].times, after.spikes[0].times, rtol=1e-5)
 
 
 def test_with_time_steps_scales_may_be_left_out():
@@ -308,7 +326,8 @@ def test_one_graph_flat_and_nested():
     ends = {"a": nir.Input({"input": shape(3)}), "b": nir.Output({"output": shape(3)})}
     cycle = [("c", "w"), ("w", "c"), ("c", "b"), ("a", "c")]
     flat = nir.NIRGraph(ends | parts | {"c": cells}, cycle)
-    nested = nir.NIRGraph.from_list(flat)
+    ends = {"i": nir.Input({"input": shape(3)}), "o": nir.Output({"output": shape(3)})}
+    nested = nir.NIRGraph(ends | {"inner": flat}, [("inner", "o"), ("i", "inner")])
     one, two = (ej.interop.from_nir(x) for x in (flat, nested))
     np.testing.assert_allclose(one.layers[0].recurrent.weight, back.T, rtol=1e-6)
     assert eqx.tree_equal(one, two)
@@ -390,7 +409,10 @@ THEIRS = {
         type_check=False,
     ),
     r"ways lead to \['e', 'f'\]": lambda: graph_of(
-        "start>c c>e c>f e>end f>end", c=cuba(2), e=cuba(2), f=cuba(2)
+        "start>c c>e c>f e>end", c=cuba(2), e=cuba(2), f=cuba(2), type_check=False
+    ),
+    "'c' ways lead to nothing": lambda: graph_of(
+        "start>c", c=cuba(2), type_check=False
     ),
     "2 ways lead from the neurons 'c' back": lambda: graph_of(
         "start>c c>w w>c c>u u>c c>end", c=cuba(2), w=weights(), u=weights()
@@ -414,13 +436,6 @@ THEIRS = {
         c=cuba(2),
         i=cuba(2),
         w=weights(),
-        type_check=False,
-    ),
-    "cycle without neurons": lambda: graph_of(
-        "start>c c>w w>u u>w c>end",
-        c=cuba(2),
-        w=weights(),
-        u=weights(),
         type_check=False,
     ),
     "No edge leads on": lambda: graph_of(
@@ -450,16 +465,14 @@ THEIRS = {
     "settled=True": lambda: graph_of(
         SIMPLE, w=nir.Affine(np.ones((2, 2)), np.ones(2)), c=cuba(2)
     ),
-    "read_nir": lambda: "network.nir",
 }
 
 
 @pytest.mark.parametrize("what", THEIRS)
 def test_what_eventjax_cannot_hold_is_refused_by_name(what):
     graph = THEIRS[what]()
-    with pytest.raises(Exception, match=what) as caught:
+    with pytest.raises(ValueError, match=what):
         ej.interop.from_nir(graph)
-    assert isinstance(caught.value, ValueError) or what == "read_nir"
 
 
 def test_a_cycle_beside_weights_on_the_way_in_is_refused():
@@ -499,7 +512,7 @@ def test_files_that_are_damaged_are_refused(tmp_path):
         with pytest.raises(ValueError, match="no graph that nir can read"):
             ej.interop.read_nir(path)
     nir.write(path, cuba(2))
-    with pytest.raises(ValueError, match="single node `CubaLIF`"):
+    with pytest.raises(ValueError, match="no graph"):
         ej.interop.read_nir(path)
 
 

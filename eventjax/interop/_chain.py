@@ -57,17 +57,13 @@ def find_chain(graph: FlatGraph) -> list[Link]:
 
 def _ways(graph: FlatGraph, source: str) -> list[tuple[list[str], str]]:
     """All ways from a node to the next neurons or the output: the names of what lies
-    between, and where they lead."""
+    between, and where they lead. Since one edge leads to each node between, no way runs
+    in a circle."""
     found, ahead = [], [([], x) for x in reversed(graph.onward[source])]
     while ahead:
         path, name = ahead.pop()
         if name == graph.end or isinstance(graph.nodes[name], NEURON_NODES):
             found.append((path, name))
-        elif name in path:
-            raise ValueError(
-                f"The nodes {path} form a cycle without neurons in it: only neurons may "
-                "be recurrent."
-            )
         elif not graph.onward[name]:
             raise ValueError(
                 f"No edge leads on from the node {name!r}: remove it, or connect it."

@@ -44,15 +44,10 @@ def read_nir(path: PathLike) -> nir.NIRGraph:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file `{path}`.")
     try:
-        graph = nir.read(path)
+        return nir.read(path)
     except Exception as error:  # what h5py and nir raise is of many types
         why = str(error) or type(error).__name__
         raise ValueError(
             f"`{path}` holds no graph that nir can read: {why}. It may be damaged, or "
             "not be a file of NIR."
         ) from error
-    if not isinstance(graph, nir.NIRGraph):
-        raise ValueError(
-            f"`{path}` holds a single node `{type(graph).__name__}`, not a graph."
-        )
-    return graph

@@ -48,11 +48,6 @@ def from_nir(
     **Raises:** a `ValueError` that names the node for what eventjax has nothing for, and
     for populations that are not in sequence.
     """
-    if not isinstance(graph, nir.NIRGraph):
-        raise ValueError(
-            f"`graph` must be an `nir.NIRGraph`, got `{type(graph).__name__}`: "
-            "`ej.interop.read_nir` reads one from a file."
-        )
     dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
     flat = flatten(graph)
     chain = find_chain(flat)
