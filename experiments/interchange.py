@@ -210,10 +210,10 @@ def _row(
         frames, events = clocked.frames[k], exact.spikes[k]
         assert frames is not None and events is not None
         there = np.isfinite(events.times)
-        arrays = (np.asarray(x)[there] for x in (events.times, events.sources))
+        times, sources = np.asarray(events.times), np.asarray(events.sources)
         size = network.layers[k].neuron.size
         same = of_raster(np.asarray(frames.counts), dt)
-        of_exact = of_neurons(*arrays, size)
+        of_exact = of_neurons(times[there], sources[there], size)
         at_once, late = (of_raster(rasters[k], dt, x) for x in (0, lag))
         layers.append(
             {
