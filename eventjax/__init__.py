@@ -118,7 +118,7 @@ __version__ = importlib.metadata.version("eventjax")
 
 
 def __getattr__(name: str):
-    """`train` and `plot` need extras, so they are imported when first asked for."""
-    if name in ("train", "plot"):
+    """`train`, `plot` and `interop` need extras: they are imported when first asked for."""
+    if name in ("train", "plot", "interop"):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

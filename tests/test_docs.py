@@ -62,3 +62,11 @@ def test_own_neuron():
 def test_equilibrium():
     names = run("api/equilibrium.md")
     assert names["losses"][-1] < 0.3 * names["losses"][0]
+
+
+def test_nir():
+    names = run("nir.md")
+    before, after = names["before"], names["after"]
+    assert before.num_spikes[0] >= 20
+    np.testing.assert_allclose(before.spikes[0].times, after.spikes[0].times, rtol=1e-9)
+    np.testing.assert_array_equal(before.spikes[0].sources, after.spikes[0].sources)

@@ -8,6 +8,7 @@ from ._base import (
     AbstractClosedForm,
     check_parameter,
     check_reset,
+    full,
     Parameter,
     parameters,
     rest,
@@ -22,7 +23,7 @@ class VoltageState(eqx.Module):
 
 
 class DeltaLIF(AbstractClosedForm):
-    r"""Leaky integrate-and-fire neurons with delta synapses and a subtractive reset.
+    r"""Leaky integrate-and-fire neurons with delta synapses.
 
     $$\tau_{mem} \dot V = -V + b$$
 
@@ -46,10 +47,13 @@ class DeltaLIF(AbstractClosedForm):
     - `v_threshold`, `v_reset`: voltages (dimensionless) of the spike, and after a spike
         that starts from the threshold itself.
     - `bias`: constant input current (dimensionless).
+    - `subtract`: if false, a spike sets $V$ to `v_reset` and what an arrival lifted it
+        above the threshold is lost: it leads to one spike. What arrives at the same time
+        but later in the order of events finds $V$ reset.
 
-    Each is a number, which is a constant, or an array of shape `[size]`, which is a leaf
-    of the network and so can be trained. Raises a `ValueError` for a time constant that
-    is not positive, or a reset that is not below the threshold.
+    Each but the last is a number, which is a constant, or an array of shape `[size]`,
+    which is a leaf of the network and so can be trained. Raises a `ValueError` for a time
+    constant that is not positive, or a reset that is not below the threshold.
 
     ??? cite
 
@@ -63,6 +67,7 @@ class DeltaLIF(AbstractClosedForm):
     v_reset: Parameter
     bias: Parameter
     size: int = eqx.field(static=True)
+    subtract: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -72,8 +77,10 @@ class DeltaLIF(AbstractClosedForm):
         v_threshold: Any = 1.0,
         v_reset: Any = 0.0,
         bias: Any = 0.0,
+        subtract: bool = True,
     ):
         self.size = size
+        self.subtract = subtract
         self.tau_mem = check_parameter("tau_mem", tau_mem, size, positive=True)
         self.v_threshold = check_parameter("v_threshold", v_threshold, size)
         self.v_reset = check_parameter("v_reset", v_reset, size)
@@ -94,6 +101,8 @@ class DeltaLIF(AbstractClosedForm):
         return state.v - parameters(self, state.v).v_threshold
 
     def reset(self, t: Any, state: VoltageState) -> VoltageState:
+        if not self.subtract:
+            return VoltageState(full(self.v_reset, state.v))
         p = parameters(self, state.v)
         return VoltageState(state.v - (p.v_threshold - p.v_reset))
 
