@@ -26,3 +26,4 @@ from ._run import Failure as Failure
 from ._schedule import ease_in as ease_in
 from ._silent import lift_silent as lift_silent, LiftState as LiftState
 from ._step import make_step as make_step, Report as Report
+from ._sweep import sweep as sweep, SweepFailure as SweepFailure

@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from ._checkpoint import Checkpoints
 from ._devices import Devices, mesh_of, on_one
 from ._epoch_state import epoch_states, settings_of
-from ._hosts import check_shared, check_same, has_several
+from ._hosts import check_same, check_shared, has_several
 from ._progress import Bar, Silent
 from ._records import is_first_process, MetricsLog, PathLike
 from ._run import evaluate_all, Run

@@ -184,7 +184,9 @@ def _report(mesh, model, losses, sol, metrics, *, checked, is_real=None) -> Repo
         finite=~anywhere(mesh, ~jnp.all(jnp.stack(finite))),
         needed=largest(mesh, went.needed),
         samples=total(mesh, jnp.sum(real)),
-        metrics=total(mesh, {name: _sum(value, real) for name, value in values.items()}),
+        metrics=total(
+            mesh, {name: _sum(value, real) for name, value in values.items()}
+        ),
         spike_counts=total(mesh, went.spike_counts),
     )
 
