@@ -79,10 +79,10 @@ def sweep(
     **Returns:** the results by seed, in the order of `seeds`, as JSON knows them: numbers,
     and lists for arrays.
 
-    **Raises:** `SweepFailure`, when all others are done, if seeds failed by themselves, with
-    their tracebacks and all other results. `ValueError` for arguments out of range, for a
-    `run` that cannot be sent to a process, a result of another form, or a folder that is
-    another sweep's.
+    **Raises:** `SweepFailure`, when all others are done, if seeds failed by themselves,
+    with their tracebacks and all other results. `ValueError` for arguments out of range,
+    for a `run` that cannot be sent to a process, processes that cannot begin, a result of
+    another form, or a folder that is another sweep's.
     """
     seeds = [int(seed) for seed in seeds]
     if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:

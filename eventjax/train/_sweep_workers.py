@@ -110,7 +110,7 @@ class _Worker:
             self.connection.send(group)
 
     def answer(self) -> tuple[list[int], str] | None:
-        """The group it had and what went wrong, if anything; `None` if it has only begun."""
+        """The group it had and what went wrong, if anything; `None` if it only begins."""
         try:
             kind, text = self.connection.recv()
         except (EOFError, OSError):
