@@ -240,9 +240,9 @@ def devices() -> str:
     header = ["devices", "step ms", "times faster", "CPU ms", "gradients differ by"]
     return (
         markdown(header, rows)
-        + f"\n\nThese devices are virtual and share {machine['cores']} cores: more of them "
-        + "than that cannot be faster, and show what dividing costs. Gradients are compared "
-        + f"with those of {first['devices']} device, in units of the largest one. "
+        + f"\n\nThese devices are virtual and share {machine['cores']} cores: more of "
+        + "them than that cannot be faster, and show what dividing costs. Gradients are "
+        + f"compared with those of {first['devices']} device, in units of the largest one. "
         + f"[Stored](experiments/benchmark/results/{path.name}), on {machine['cores']} "
         + f"cores of {machine['cpu']}, JAX {record['versions']['jax']}."
     )

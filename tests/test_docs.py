@@ -62,3 +62,11 @@ def test_own_neuron():
 def test_equilibrium():
     names = run("api/equilibrium.md")
     assert names["losses"][-1] < 0.3 * names["losses"][0]
+
+
+def test_many_devices():
+    names = run("many_devices.md")
+    assert len(names["fitted"].history) == 2
+    assert names["difference"] < 1e-12
+    keys = jax.random.split(jax.random.key(0), 3)
+    assert jnp.all(names["run"](keys, rate=0.1)["loss"] < 1e-3)

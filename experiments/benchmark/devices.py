@@ -127,6 +127,11 @@ def rows(config: Devices) -> Iterator[dict[str, Any]]:
         first = grads if first is None else first
         different = max(np.max(np.abs(x - y)) for x, y in zip(grads, first))
         largest = max(np.max(np.abs(x)) for x in first)
+        if not (np.isfinite(different) and largest > 0):
+            raise ValueError(
+                f"nothing to compare: the largest gradient is {largest}, with "
+                f"{row['spikes']} spikes per sample"
+            )
         yield row | {"gradient_difference": float(different / largest)}
 
 
