@@ -4,6 +4,7 @@ The loop never hides trouble. A step whose buffers were too small is not applied
 layer's capacity is doubled and the step is repeated. A step with a gradient that is not
 finite is skipped and counted. Both are in the log. Anything else that goes wrong is an
 error. A run that was interrupted goes on from its checkpoint as if nothing had happened.
+Batches can be divided between devices, of one host or many, and `sweep` runs many seeds.
 The progress bar and checkpoints need the extra `eventjax[train]`; the rest does not.
 """
 

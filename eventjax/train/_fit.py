@@ -133,7 +133,14 @@ def fit(
     mesh = mesh_of(devices)
     if has_several(mesh):
         first = next(iter(batches.epoch(0)), None)
-        check_same(model=model, batches=(np.array(len(batches)), first), key=key)
+        check_same(
+            model=model,
+            batches=(np.array(len(batches)), first),
+            epochs=np.array(epochs),
+            validation=np.array(validation is not None),
+            checkpoints=np.array(checkpoints is not None),
+            key=key,
+        )
         if checkpoints is not None:
             check_shared(checkpoints)
     shown = progress and is_first_process()
