@@ -221,6 +221,33 @@ def graded() -> str:
     )
 
 
+def devices() -> str:
+    """What dividing a gradient step between devices of one CPU gives."""
+    path = MEASURED / "devices-cpu.json"
+    record = json.loads(path.read_text())
+    first = record["rows"][0]
+    rows = [
+        [
+            str(row["devices"]),
+            f"{row['step_ms']:.0f}",
+            f"{first['step_ms'] / row['step_ms']:.2f}",
+            f"{row['cpu_ms']:.0f}",
+            f"{row['gradient_difference']:.0e}",
+        ]
+        for row in record["rows"]
+    ]
+    machine = record["machine"]
+    header = ["devices", "step ms", "times faster", "CPU ms", "gradients differ by"]
+    return (
+        markdown(header, rows)
+        + f"\n\nThese devices are virtual and share {machine['cores']} cores: more of "
+        + "them than that cannot be faster, and show what dividing costs. Gradients are "
+        + f"compared with those of {first['devices']} device, in units of the largest one. "
+        + f"[Stored](experiments/benchmark/results/{path.name}), on {machine['cores']} "
+        + f"cores of {machine['cpu']}, JAX {record['versions']['jax']}."
+    )
+
+
 TABLES = {
     "neurons": neurons,
     "speed W1": lambda: speed("W1"),
@@ -236,6 +263,7 @@ LATER = {
     "pictures": ("pictures-cpu", pictures),
     "eprop": ("eprop-cpu", eprop),
     "graded": ("graded-cpu", graded),
+    "devices": ("devices-cpu", devices),
 }
 
 

@@ -4,6 +4,7 @@ The loop never hides trouble. A step whose buffers were too small is not applied
 layer's capacity is doubled and the step is repeated. A step with a gradient that is not
 finite is skipped and counted. Both are in the log. Anything else that goes wrong is an
 error. A run that was interrupted goes on from its checkpoint as if nothing had happened.
+Batches can be divided between devices, of one host or many, and `sweep` runs many seeds.
 The progress bar and checkpoints need the extra `eventjax[train]`; the rest does not.
 """
 
@@ -26,3 +27,4 @@ from ._run import Failure as Failure
 from ._schedule import ease_in as ease_in
 from ._silent import lift_silent as lift_silent, LiftState as LiftState
 from ._step import make_step as make_step, Report as Report
+from ._sweep import sweep as sweep, SweepFailure as SweepFailure

@@ -10,9 +10,11 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ._checkpoint import Checkpoints
+from ._devices import Devices, mesh_of, on_one
 from ._epoch_state import epoch_states, settings_of
+from ._hosts import check_same, check_shared, has_several
 from ._progress import Bar, Silent
-from ._records import MetricsLog, PathLike
+from ._records import is_first_process, MetricsLog, PathLike
 from ._run import evaluate_all, Run
 from ._same_run import fingerprint
 from ._step import LossFn
@@ -64,6 +66,7 @@ def fit(
     log: MetricsLog | None = None,
     checkpoints: PathLike | None = None,
     progress: bool = True,
+    devices: Devices | None = None,
     key: PRNGKeyArray,
 ) -> Fitted:
     """Train a model, and neither lose a spike nor hide a fault on the way.
@@ -104,9 +107,16 @@ def fit(
         be asked for. Functions (`loss_fn`, `optimiser`) cannot be compared: give the
         same. Needs `eventjax[train]`.
     - `progress`: whether to show a progress bar and a line per epoch.
+    - `devices`: those between which each batch is divided, such as `jax.devices()`, see
+        `make_step`; by default all runs on one. They may belong to several processes
+        (`jax.distributed`): then each calls `fit` with the same arguments, takes its share
+        of the data, and gets the same result, but only the first writes the log and shows
+        progress, and the folder of `checkpoints` must be one that all see. A run may be
+        resumed with another number of devices, which is logged: it goes on to rounding as
+        it would have, unless the loss draws random numbers, which are others then.
     - `key`: a `jax.random` key. Each step gets its own.
 
-    **Returns:** a `Fitted`.
+    **Returns:** a `Fitted`, its model on one device.
 
     **Raises:** `Failure` if a simulation fails otherwise than by a full buffer, if steps
     are skipped again and again, if validation gives a loss that is not finite, or if a
@@ -120,8 +130,22 @@ def fit(
             "`select_best` needs `validation` data, which were not given. The training "
             "data cannot stand in for them, unless you say so with `select_on`."
         )
-    bar = Bar(epochs, len(batches)) if progress else Silent()
-    run = Run(model, loss_fn, optimiser, trainable, max_skipped, log, bar)
+    mesh = mesh_of(devices)
+    if has_several(mesh):
+        first = next(iter(batches.epoch(0)), None)
+        check_same(
+            model=model,
+            batches=(np.array(len(batches)), first),
+            epochs=np.array(epochs),
+            validation=np.array(validation is not None),
+            checkpoints=np.array(checkpoints is not None),
+            key=key,
+        )
+        if checkpoints is not None:
+            check_shared(checkpoints)
+    shown = progress and is_first_process()
+    bar = Bar(epochs, len(batches)) if shown else Silent()
+    run = Run(model, loss_fn, optimiser, trainable, max_skipped, log, bar, mesh)
     _check_metrics(run, validation)
     store = None
     if checkpoints is not None:
@@ -136,6 +160,7 @@ def fit(
     with bar:
         if store is not None:
             store.restore(run, epochs)
+        run.log_devices()
         for epoch in range(run.notes.epoch + 1, epochs + 1):
             start, tally = time.perf_counter(), Tally(saturation)
             skipped = run.notes.skipped
@@ -161,9 +186,9 @@ def fit(
                 store.save(run)
     history = run.notes.history
     if run.best is None:
-        return Fitted(run.model, epochs, "last epoch", history)
+        return Fitted(on_one(mesh, run.model), epochs, "last epoch", history)
     rule = f"highest {select_on} {select_best}, earliest epoch if several"
-    return Fitted(run.best, run.notes.best_epoch, rule, history)
+    return Fitted(on_one(mesh, run.best), run.notes.best_epoch, rule, history)
 
 
 def _check_metrics(run: Run, validation: EvaluationBatches | None) -> None:
@@ -176,7 +201,11 @@ def _check_metrics(run: Run, validation: EvaluationBatches | None) -> None:
 
 
 def evaluate(
-    model: PyTree, loss_fn: LossFn, batches: Iterable[tuple[Any, np.ndarray]]
+    model: PyTree,
+    loss_fn: LossFn,
+    batches: Iterable[tuple[Any, np.ndarray]],
+    *,
+    devices: Devices | None = None,
 ) -> dict[str, float]:
     """Mean loss and metrics over samples, without training.
 
@@ -187,10 +216,12 @@ def evaluate(
     - `model`, `loss_fn`: as for `fit`; `loss_fn` gets `None` as its key.
     - `batches`: pairs of a batch and a mask of those samples that count, as
         `eventjax.data.padded_batches` gives them.
+    - `devices`: those between which each batch is divided, as for `fit`.
 
     **Returns:** the mean over all samples that count, by name, `"loss"` included.
 
     **Raises:** `Failure` if a simulation fails otherwise than by a full buffer, or a loss
     is not finite.
     """
-    return evaluate_all(model, loss_fn, batches, lambda event, **values: None)[0]
+    no_log = lambda event, **values: None
+    return evaluate_all(model, loss_fn, batches, no_log, mesh_of(devices))[0]

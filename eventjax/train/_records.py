@@ -23,7 +23,8 @@ _PACKAGES = ("eventjax", "jax", "jaxlib", "equinox", "optax", "numpy")
 class MetricsLog:
     """A file of JSON lines, one for each thing that happened, written out at once.
 
-    What a run that dies has logged so far is on disk and readable.
+    What a run that dies has logged so far is on disk and readable. Of several processes
+    (`jax.distributed`) only the first makes the file and writes to it.
 
     **Arguments:**
 
@@ -32,18 +33,22 @@ class MetricsLog:
 
     def __init__(self, path: PathLike):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("w", encoding="utf-8")
+        self._file = None
+        if is_first_process():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", encoding="utf-8")
 
     def write(self, event: str, **values: Any) -> None:
         """Add the line `{"event": event, ...}`. Numbers that are not finite become
         `null`, which JSON knows."""
         line = json.dumps({"event": event, **_plain(values)}, allow_nan=False)
-        self._file.write(line + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(line + "\n")
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -55,17 +60,23 @@ class MetricsLog:
 def save_json(path: PathLike, values: Mapping[str, Any]) -> None:
     """Write a JSON file in one piece: either all of it is there, or the old file is.
 
-    NumPy and JAX arrays become lists, and numbers that are not finite `null`.
+    NumPy and JAX arrays become lists, and numbers that are not finite `null`. Of several
+    processes (`jax.distributed`) only the first writes.
     """
     text = json.dumps(_plain(values), indent=1, allow_nan=False) + "\n"
+    if not is_first_process():
+        return
     with _replacing(path) as file:
         file.write(text.encode())
 
 
 def save_arrays(path: PathLike, **arrays: Any) -> None:
     """Write an `.npz` file of arrays in one piece, as `save_json` does."""
+    arrays = {k: np.asarray(v) for k, v in arrays.items()}
+    if not is_first_process():
+        return
     with _replacing(path) as file:
-        np.savez_compressed(file, **{k: np.asarray(v) for k, v in arrays.items()})
+        np.savez_compressed(file, **arrays)
 
 
 def environment() -> dict[str, Any]:
@@ -88,6 +99,12 @@ def environment() -> dict[str, Any]:
             "devices": [device.device_kind for device in jax.devices()],
         },
     }
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one to write. It does not start JAX's backend, before
+    which `jax.distributed.initialize` must be called."""
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from .._solution import RESULTS
 from ._capacity import grow, layers, with_capacities
+from ._devices import replicated
 from ._epoch_state import after_epoch, epoch_states
 from ._records import MetricsLog
 from ._step import evaluate_batch, make_step, Report
@@ -46,17 +47,20 @@ class Notes:
 class Run:
     """The model, its optimiser's state, and what is remembered from step to step."""
 
-    def __init__(self, model, loss_fn, optimiser, trainable, max_skipped, log, bar):
+    def __init__(
+        self, model, loss_fn, optimiser, trainable, max_skipped, log, bar, mesh=None
+    ):
         # The step donates its arguments, and the caller's model is not ours to give.
-        self.model = _copy(model)
-        self.opt_state = _copy(optimiser.init(eqx.filter(model, trainable)))
+        opt_state = optimiser.init(eqx.filter(model, trainable))
+        self.model, self.opt_state = replicated(mesh, _copy((model, opt_state)))
         self.best = None
         self.notes = Notes()
         self._loss_fn = loss_fn
         self._optimiser = optimiser
         self._trainable = _for_each_leaf(trainable, model)
         self._max_skipped = max_skipped
-        self._step = make_step(loss_fn, optimiser, self._trainable)
+        self._mesh = mesh
+        self._step = make_step(loss_fn, optimiser, self._trainable, devices=mesh)
         self._log: MetricsLog | None = log
         self._bar = bar
 
@@ -88,7 +92,9 @@ class Run:
         return None
 
     def evaluate(self, batches) -> dict[str, float]:
-        means, grown = evaluate_all(self.model, self._loss_fn, batches, self.log)
+        means, grown = evaluate_all(
+            self.model, self._loss_fn, batches, self.log, self._mesh
+        )
         self.adopt(grown)
         return means
 
@@ -139,7 +145,9 @@ class Run:
             # It has the model's structure, too.
             capacities = [layer.capacity for layer in layers(grown)]
             self._trainable = with_capacities(self._trainable, capacities)
-            self._step = make_step(self._loss_fn, self._optimiser, self._trainable)
+            self._step = make_step(
+                self._loss_fn, self._optimiser, self._trainable, devices=self._mesh
+            )
         structure = jax.eval_shape(
             self._optimiser.init, eqx.filter(grown, self._trainable)
         )
@@ -147,6 +155,13 @@ class Run:
         self.opt_state = jax.tree.unflatten(
             jax.tree.structure(structure), jax.tree.leaves(self.opt_state)
         )
+
+    def log_devices(self) -> None:
+        """On how many devices training goes on, if that is not as it was."""
+        logged = [x["number"] for x in self.notes.events if x["event"] == "devices"]
+        number = 1 if self._mesh is None else self._mesh.size
+        if number != (logged[-1] if logged else 1):
+            self.log("devices", number=number)
 
     def _try(self, batch, key) -> Report:
         report, self.model, self.opt_state = self._step(
@@ -156,15 +171,16 @@ class Run:
 
 
 def evaluate_all(
-    model: PyTree, loss_fn: Callable, batches: Iterable, log: Callable
+    model: PyTree, loss_fn: Callable, batches: Iterable, log: Callable, mesh=None
 ) -> tuple[dict[str, float], PyTree]:
     """Mean metrics, and the model with the capacities that were needed."""
+    model = replicated(mesh, model)
     tally = Tally(saturation=float("inf"))
     for number, (batch, is_real) in enumerate(batches):
-        report = evaluate_batch(loss_fn, model, batch, is_real)
+        report = evaluate_batch(loss_fn, model, batch, is_real, mesh)
         while bool(report.overfull):
             model = _enlarged(model, report, log)
-            report = evaluate_batch(loss_fn, model, batch, is_real)
+            report = evaluate_batch(loss_fn, model, batch, is_real, mesh)
         if not bool(report.simulated):
             raise Failure(f"Evaluation, batch {number}: {_what_failed(report)}")
         if not bool(report.finite):

@@ -6,11 +6,26 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .._simulate_first_spikes import FirstSpikeSolution
 from .._solution import RESULTS, Solution
+from ._devices import (
+    all_samples,
+    anywhere,
+    Devices,
+    divided,
+    largest,
+    mean,
+    mesh_of,
+    on_each,
+    own_key,
+    replicated,
+    total,
+)
 from ._outcome import outcome_of
 
 
@@ -51,6 +66,8 @@ def make_step(
     loss_fn: LossFn,
     optimiser: optax.GradientTransformation,
     trainable: PyTree | Callable[[Any], bool] = eqx.is_inexact_array,
+    *,
+    devices: Devices | None = None,
 ) -> Callable:
     """A compiled training step that changes nothing unless all went well.
 
@@ -65,16 +82,26 @@ def make_step(
         Its `update` gets the extra argument `spike_counts` if it takes one: for each layer
         the spikes of each neuron in this step, `[neurons]`, or `None`.
     - `trainable`: which leaves of the model are trained, as for `eqx.filter`.
+    - `devices`: a sequence of devices such as `jax.devices()`, or a `jax.sharding.Mesh`,
+        all axes of which count as one. Each takes its share of the batch, along the first
+        axis of its arrays, and calls `loss_fn` with that; gradients and sums are those of
+        the whole batch, to rounding. Where there are several, each has its own random
+        numbers: its `key` is the step's, folded with the device's place in the row. By
+        default all runs on one.
 
     **Returns:** `step((batch, key), model, opt_state) -> (report, model, opt_state)`. The
     model and state handed in are donated: their memory is used again, so use what is
     returned. If the simulation failed, or the loss or a gradient is not finite, the model
-    and state returned are those handed in, and the `Report` says why.
+    and state returned are those handed in, and the `Report` says why. With `devices` both
+    are returned on each of them, and a batch that cannot be divided is a `ValueError`.
     """
-
-    recipe = (loss_fn, optimiser, trainable)
+    mesh = mesh_of(devices)
+    recipe = (loss_fn, optimiser, trainable, mesh)
 
     def step(batch__key, model, opt_state):
+        batch, key = batch__key
+        batch__key = divided(mesh, batch), replicated(mesh, key)
+        model, opt_state = replicated(mesh, (model, opt_state))
         return _step((recipe, batch__key), model, opt_state)
 
     return step
@@ -83,16 +110,24 @@ def make_step(
 # Not a closure, so that runs with the same loss and optimiser share one compilation.
 @eqx.filter_jit(donate="all-except-first")
 def _step(recipe__batch__key, model, opt_state):
-    (loss_fn, optimiser, trainable), batch__key = recipe__batch__key
+    (loss_fn, optimiser, trainable, mesh), (batch, key) = recipe__batch__key
     params, fixed = eqx.partition(model, trainable)
 
-    def mean_loss(params):
-        losses, sol, metrics = loss_fn(eqx.combine(params, fixed), *batch__key)
-        return jnp.mean(losses), (losses, sol, metrics)
+    def run(same, batch):
+        params, fixed, key = same
+        key = own_key(mesh, key)
 
-    grad_fn = eqx.filter_value_and_grad(mean_loss, has_aux=True)
-    (loss, aux), grads = grad_fn(params)
-    report = _report(model, *aux, checked=(loss, grads))
+        def mean_loss(params):
+            losses, sol, metrics = loss_fn(eqx.combine(params, fixed), batch, key)
+            return jnp.mean(losses), (losses, sol, metrics)
+
+        grad_fn = eqx.filter_value_and_grad(mean_loss, has_aux=True)
+        (loss, aux), grads = grad_fn(params)
+        loss, grads = mean(mesh, (loss, grads))
+        model = eqx.combine(params, fixed)
+        return _report(mesh, model, *aux, checked=(loss, grads)), grads
+
+    report, grads = on_each(mesh, run, (params, fixed, key), batch)
     # Optax mixes types here and there, which is an error where promotion is strict.
     with jax.numpy_dtype_promotion("standard"):
         update = optax.with_extra_args_support(optimiser).update
@@ -106,16 +141,31 @@ def _step(recipe__batch__key, model, opt_state):
     return report, eqx.combine(params, fixed), opt_state
 
 
-@eqx.filter_jit
 def evaluate_batch(
-    loss_fn: LossFn, model: PyTree, batch: PyTree, is_real: Bool[Array, " batch"]
+    loss_fn: LossFn,
+    model: PyTree,
+    batch: PyTree,
+    is_real: Bool[Array | np.ndarray, " batch"],
+    mesh: Mesh | None = None,
 ) -> Report:
     """The report of a batch without a gradient; samples that are not real do not count."""
-    losses, sol, metrics = loss_fn(model, batch, None)
-    return _report(model, losses, sol, metrics, is_real=is_real, checked=losses)
+    batch, is_real = divided(mesh, (batch, is_real))
+    return _evaluate((loss_fn, mesh), replicated(mesh, model), (batch, is_real))
 
 
-def _report(model, losses, sol, metrics, *, checked, is_real=None) -> Report:
+@eqx.filter_jit
+def _evaluate(recipe, model, batch__real) -> Report:
+    loss_fn, mesh = recipe
+
+    def run(model, batch__real):
+        batch, is_real = batch__real
+        losses, *rest = loss_fn(model, batch, None)
+        return _report(mesh, model, losses, *rest, is_real=is_real, checked=losses)
+
+    return on_each(mesh, run, model, batch__real)
+
+
+def _report(mesh, model, losses, sol, metrics, *, checked, is_real=None) -> Report:
     values = {"loss": losses, **metrics}
     for name, value in values.items():
         if jnp.shape(value) != jnp.shape(losses):
@@ -126,15 +176,18 @@ def _report(model, losses, sol, metrics, *, checked, is_real=None) -> Report:
     real = jnp.ones(jnp.shape(losses), bool) if is_real is None else is_real
     finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(checked)]
     went = outcome_of(sol, model, real)
+    full = went.result == RESULTS.capacity_exceeded
     return Report(
-        result=went.result,
-        simulated=jnp.all(went.result == RESULTS.successful),
-        overfull=jnp.any(went.result == RESULTS.capacity_exceeded),
-        finite=jnp.all(jnp.stack(finite)),
-        needed=went.needed,
-        samples=jnp.sum(real),
-        metrics={name: _sum(value, real) for name, value in values.items()},
-        spike_counts=went.spike_counts,
+        result=all_samples(mesh, went.result),
+        simulated=~anywhere(mesh, jnp.any(went.result != RESULTS.successful)),
+        overfull=anywhere(mesh, jnp.any(full)),
+        finite=~anywhere(mesh, ~jnp.all(jnp.stack(finite))),
+        needed=largest(mesh, went.needed),
+        samples=total(mesh, jnp.sum(real)),
+        metrics=total(
+            mesh, {name: _sum(value, real) for name, value in values.items()}
+        ),
+        spike_counts=total(mesh, went.spike_counts),
     )
 
 
