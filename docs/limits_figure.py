@@ -1,4 +1,4 @@
-"""The picture of `exactness.md`, from the page's own blocks: `python docs/limits_figure.py`."""
+"""The picture of `exactness.md`, from its own blocks: `python docs/limits_figure.py`."""
 
 import re
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""The code of all pages and of the README is run as it stands, and figures are those stored.
+"""The code of all pages and of the README is run as it stands; figures are those stored.
 
-Blocks of a page share a name space. They run in float64, with rank promotion and warnings as
-errors; only JAX's dtype promotion is the standard one, since optax counts its steps in
-integers.
+Blocks of a page share a name space. They run in float64, with rank promotion and
+warnings as errors; only JAX's dtype promotion is the standard one, since optax counts its
+steps in integers.
 """
 
 import ast
