@@ -87,9 +87,7 @@ def certify(
     t0: float,
     t1: float,
     eps: float,
-    v: np.ndarray | None = None,
-    i: np.ndarray | None = None,
-) -> tuple[Certificate, np.ndarray, np.ndarray]:
+) -> Certificate:
     """Check the spikes of a layer.
 
     **Arguments:**
@@ -98,9 +96,8 @@ def certify(
         currents they add, `[batch, events, neurons]`; in any order.
     - `spikes`: times and sources, `[batch, capacity]`.
     - `eps`: of the float type of the run.
-    - `v`, `i`: state at `t0`, by default zero.
 
-    **Returns:** the certificate, and V and I at `t1`, `[batch, neurons]`.
+    **Returns:** a `Certificate`. It is one of what starts from rest.
     """
     p, (times, currents), (spike_times, sources) = neurons, arrivals, spikes
     batch, events, num = currents.shape
@@ -109,15 +106,13 @@ def certify(
     when = np.concatenate([times, spike_times, held_until], axis=1).astype(Real)
     order = np.argsort(when, axis=1, kind="stable")
 
-    v = np.zeros(shape, Real) if v is None else v.astype(Real)
-    i = np.zeros(shape, Real) if i is None else i.astype(Real)
+    v, i = np.zeros(shape, Real), np.zeros(shape, Real)
     held, t = np.zeros(shape, int), np.full(batch, t0, Real)
     drop, slope_seen = np.zeros(shape, Real), np.zeros(shape, Real)
     size = np.broadcast_to(np.abs(p.v_threshold) + np.abs(p.bias), shape).astype(Real)
     excess, margin = np.zeros(batch, Real), np.full(batch, np.inf, Real)
     slope = np.full(batch, np.inf, Real)
     row, unit = np.arange(batch), np.arange(num)
-    at_start = v >= p.v_threshold
     for k in range(order.shape[1] + 1):
         event = order[:, k] if k < order.shape[1] else np.full(batch, -1)
         stop = when[row, event] if k < order.shape[1] else np.full(batch, t1, Real)
@@ -139,7 +134,7 @@ def certify(
         error = eps * (64 * (size + drop) + 16 * slope_seen * np.abs(t1))
         top = np.where(free, _peak(v, i, s, p), v)
         over = (top - p.v_threshold) / error
-        over = np.where(free & ~(at_start & (s == 0)), over, 0)
+        over = np.where(free, over, 0)
         excess = np.maximum(excess, over.max(axis=1))
         ends_in_spike = is_spike[:, None] & mine
         gap = (p.v_threshold - top) / np.abs(p.v_threshold)
@@ -157,7 +152,6 @@ def certify(
         spiking = is_spike[:, None] & mine
         if spiking.any():
             off = np.abs(v - p.v_threshold) / error
-            off = np.where(at_start & (v >= p.v_threshold), 0, off)
             # Held neurons do not spike.
             off = np.where(held > 0, np.inf, off)
             excess = np.maximum(excess, np.where(spiking, off, 0).max(axis=1))
@@ -169,5 +163,4 @@ def certify(
             held = held + (spiking & (p.refractory > 0))
             slope_seen = np.where(spiking, 0, slope_seen)
         held = held - (is_release[:, None] & mine & (p.refractory > 0))
-        at_start &= ~spiking & (t == t0)[:, None]
-    return Certificate(excess, margin, slope), v, i
+    return Certificate(excess, margin, slope)

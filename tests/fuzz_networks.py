@@ -70,9 +70,10 @@ class Shape:
 
 def _lif(rng, size: int, taus: str) -> dict[str, np.ndarray]:
     known = taus in ("mixed", "equal", "near", "swapped")
-    lif = {k: np.array(x) for k, x in random_lif(rng, size, taus if known else "mixed").items()}  # fmt: skip
+    lif = random_lif(rng, size, taus if known else "mixed")
+    lif = {name: np.array(x) for name, x in lif.items()}
     if taus == "tiny mem":
-        lif["tau_mem"] = lif["tau_mem"] * rng.choice([5e-3, 1], size)
+        lif["tau_mem"] = lif["tau_mem"] * rng.choice([1e-2, 1], size)
     elif taus == "tiny syn":
         lif["tau_syn"] = lif["tau_syn"] * rng.choice([2e-2, 1], size)
     elif taus == "far apart":
@@ -157,8 +158,9 @@ def _sample(rng, pattern: str, dtype) -> np.ndarray:
         while len(times) < count:
             times = np.append(times, np.nextafter(times[-1], np.array(1e9, dtype)))
     elif pattern == "ends":
-        inner = np.nextafter(np.array([0.0, T1], dtype), np.array([1.0, 0.0], dtype))
-        times = rng.choice([0.0, T1, *inner], count)
+        # Smaller numbers than `tiny` are zero to XLA.
+        before = np.nextafter(np.array(T1, dtype), np.array(0.0, dtype))
+        times = rng.choice([0.0, np.finfo(dtype).tiny, before, T1], count)
     elif pattern == "late":
         times = rng.uniform(0.5 * T1, 1.5 * T1, count)
     return np.sort(times)

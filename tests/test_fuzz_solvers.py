@@ -8,6 +8,7 @@ the same certificate, and by comparison where rounding cannot make a difference.
 
 import dataclasses
 import functools as ft
+import os
 
 import equinox as eqx
 import hypothesis
@@ -20,9 +21,8 @@ from fuzz_networks import (
     BATCH,
     draw_network,
     draw_spikes,
-    EVENTS,
-    kinds,
     Kinds,
+    kinds,
     reordered,
     Shape,
     start,
@@ -40,7 +40,11 @@ FAST = hypothesis.settings(
     database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-LONG = hypothesis.settings(FAST, max_examples=150, derandomize=False, print_blob=True)
+# `python -m experiments.fuzz` says how many.
+EXAMPLES = int(os.environ.get("EVENTJAX_FUZZ_EXAMPLES", "40"))
+LONG = hypothesis.settings(
+    FAST, max_examples=EXAMPLES, derandomize=False, print_blob=True
+)
 
 SHAPES = {
     "feed-forward": Shape(20, outputs=5),
@@ -64,19 +68,29 @@ class Tally:
     spikes: int = 0
     runs: int = 0
 
+    def add(self, sol: ej.Solution, runs: int) -> None:
+        self.networks += 1
+        self.patterns += BATCH
+        self.spikes += int(sum(x.sum() for x in sol.num_spikes if x is not None))
+        self.runs += runs
+
 
 TALLY = Tally()
 
 
 @eqx.filter_jit
-def _run(network, spikes, t0, t1, state):
-    return ej.simulate(network, spikes, t1, t0=t0, state=state, throw=False)
+def _run(network, spikes, t0, t1, state, solver):
+    return ej.simulate(
+        network, spikes, t1, t0=t0, state=state, solver=solver, throw=False
+    )
 
 
-def run(network, spikes, t0=0.0, t1=T1, state=None) -> ej.Solution:
+def run(
+    network, spikes, t0=0.0, t1=T1, state=None, solver=ej.ClosedForm()
+) -> ej.Solution:
     state = start(network, spikes.capacity) if state is None else state
     at = lambda t: jnp.asarray(t, spikes.times.dtype)
-    sol = _run(network, spikes, at(t0), at(t1), state)
+    sol = _run(network, spikes, at(t0), at(t1), state, solver)
     return jax.tree.map(lambda x: np.asarray(x) if eqx.is_array(x) else x, sol)
 
 
@@ -99,19 +113,21 @@ def check_form(sol: ej.Solution, network: ej.Network, t0: float, t1: float) -> N
         times, sources = spikes.times, spikes.sources
         there = np.arange(layer.capacity) < np.minimum(count, layer.capacity)[:, None]
         np.testing.assert_array_equal(there[good], np.isfinite(times[good]))
-        assert np.all(there | (np.isposinf(times) & (sources == 0))[good.size * 0 :])
+        assert np.all(there | (np.isposinf(times) & (sources == 0)))
         inside = (times >= t0) & (times <= t1)
         assert np.all((inside & (sources >= 0) & (sources < layer.neuron.size))[there])
         rising = np.where(there, times, np.inf)
         assert np.all(rising[:, 1:] >= rising[:, :-1])
-    # Nothing else can go wrong here.
-    np.testing.assert_array_equal(good, left)
+    # Only one more thing can go wrong here: too much in flight for the state.
+    full = np.asarray(sol.result == ej.RESULTS.in_flight_exceeded)
+    np.testing.assert_array_equal(good, left & ~full)
+    assert not full.any() or any(x.returning is not None for x in sol.final_state)
 
 
 def arrivals(connection, times: np.ndarray, sources: np.ndarray):
     """When spikes arrive in what precision the run has, and what they bring."""
-    weight, delays = np.asarray(connection.rows(jnp.arange(connection.in_size))), connection.delays()  # fmt: skip
-    row = weight[sources]
+    weight = np.asarray(connection.rows(jnp.arange(connection.in_size)))
+    row, delays = weight[sources], connection.delays()
     if delays is None:
         return times, row
     delays = np.asarray(delays)
@@ -125,15 +141,14 @@ def arrivals(connection, times: np.ndarray, sources: np.ndarray):
 
 
 def prove(
-    network: ej.Network, given: ej.Spikes, sol: ej.Solution, t0=0.0, t1=T1
+    network: ej.Network, given: ej.Spikes, sol: ej.Solution, t0=0.0, t1=T1, eps=None
 ) -> Certificate:
-    """That all spikes of all samples that ended well are those of the network."""
+    """That all spikes of all samples that ended well are those of the network. `eps` is
+    by default that of the float type."""
     good, worst = okay(sol), None
     times, sources = np.asarray(given.times), np.asarray(given.sources)
-    eps = float(np.finfo(times.dtype).eps)
-    for layer, spikes, end in zip(
-        network.layers, sol.spikes, sol.final_state, strict=True
-    ):
+    eps = float(np.finfo(times.dtype).eps) if eps is None else eps
+    for layer, spikes in zip(network.layers, sol.spikes, strict=True):
         if spikes is None:
             break
         when, what = arrivals(layer.connection, times, sources)
@@ -143,7 +158,7 @@ def prove(
             what = np.concatenate([what, back[1]], axis=1)
         neurons = Neurons.of(layer.neuron)
         claimed = spikes.times, spikes.sources
-        one, v, i = certify(neurons, (when, what), claimed, t0, t1, eps)
+        one = certify(neurons, (when, what), claimed, t0, t1, eps)
         assert np.all(one.excess[good] <= 1), (
             f"Sample {np.argmax(np.where(good, one.excess, 0))}: the voltage is "
             f"{one.excess[good].max():.3g} times what rounding explains off the threshold."
@@ -201,9 +216,7 @@ def ties_reordered(spikes: ej.Spikes, seed: int) -> ej.Spikes:
 def joined(one: ej.Solution, two: ej.Solution) -> ej.Solution:
     """Both halves of a run as one."""
     spikes = tuple(
-        None
-        if x is None
-        else jax.tree.map(np.asarray, x.merge(y))  # of numpy arrays
+        None if x is None else jax.tree.map(np.asarray, x.merge(y))  # of numpy arrays
         for x, y in zip(one.spikes, two.spikes, strict=True)
     )
     return eqx.tree_at(lambda s: s.spikes, two, spikes, is_leaf=lambda x: x is None)
@@ -217,10 +230,7 @@ def assert_all_hold(kinds: Kinds, shape: Shape) -> None:
     proof = prove(network, spikes, sol)
     which = tame(kinds, shape, proof)
     same = ft.partial(compare, sol, which=which)
-    TALLY.networks += 1
-    TALLY.patterns += BATCH
-    TALLY.spikes += int(sum(x.sum() for x in sol.num_spikes if x is not None))
-    TALLY.runs += 7
+    TALLY.add(sol, runs=7)
 
     # A shift of time.
     shift = 8.0
@@ -277,6 +287,7 @@ def assert_room_is_enough(kinds: Kinds, shape: Shape) -> None:
     spikes = draw_spikes(kinds, shape.dtype)
     sol = run(network, spikes)
     small = draw_network(kinds, shape, LITTLE)
+    TALLY.add(sol, runs=2)
     pad = ((0, 0), (0, 13))
     wide = ej.Spikes(
         jnp.pad(spikes.times, pad, constant_values=np.inf), jnp.pad(spikes.sources, pad)
@@ -301,26 +312,130 @@ def assert_room_is_enough(kinds: Kinds, shape: Shape) -> None:
             np.testing.assert_array_equal(a[good], b[good])
 
 
-def named(shapes: dict[str, Shape]):
-    return pytest.mark.parametrize("shape", shapes.values(), ids=shapes.keys())
+def assert_proved_under_diffrax(kinds: Kinds, shape: Shape) -> None:
+    """By error-controlled steps: the same proof, to the tolerance of the solver."""
+    network, spikes = (
+        draw_network(kinds, shape, CAPACITY),
+        draw_spikes(kinds, np.float64),
+    )
+    solver = ej.DiffraxEvent(rtol=1e-9, atol=1e-9, max_steps=8192)
+    sol = run(network, spikes, solver=solver)
+    count = sol.num_spikes[0]
+    TALLY.add(sol, runs=1)
+    known = [
+        ej.RESULTS.successful,
+        ej.RESULTS.capacity_exceeded,
+        ej.RESULTS.max_steps_exceeded,
+    ]
+    assert np.all(np.any([np.asarray(sol.result == x) for x in known], axis=0))
+    assert np.all(count[okay(sol)] <= CAPACITY)
+    prove(network, spikes, sol, eps=1e-6)
 
 
-@named({name: SHAPES[name] for name in ("feed-forward", "delays")})
+@eqx.filter_jit
+def _run_clocked(network, spikes):
+    solver, adjoint = ej.Clocked(0.5, max_delay=2 * T1), ej.Surrogate()
+    inputs = dict(solver=solver, adjoint=adjoint, throw=False)
+    return ej.simulate(network, spikes, T1, **inputs)
+
+
+def assert_clocked(kinds: Kinds, shape: Shape) -> None:
+    """On a time grid nothing is left to prove, but orders and the batch do not matter."""
+    network, spikes = (
+        draw_network(kinds, shape, CAPACITY),
+        draw_spikes(kinds, np.float64),
+    )
+    sol = _run_clocked(network, spikes)
+    assert okay(sol).all()
+    frames = np.asarray(sol.frames[0].counts)
+    assert np.all(np.isfinite(frames) & (frames >= 0) & (frames == np.round(frames)))
+    for leaf in jax.tree.leaves([x.neuron for x in sol.final_state]):
+        assert np.isfinite(leaf).all()
+    TALLY.networks += 1
+    TALLY.patterns += BATCH
+    TALLY.spikes += int(frames.sum())
+    TALLY.runs += 4
+    if kinds.weights == "grazing":  # the last bit of a sum decides
+        return
+    order = np.random.default_rng(kinds.seed).permutation(shape.hidden)
+    other = _run_clocked(reordered(network, order), spikes)
+    np.testing.assert_array_equal(other.frames[0].counts, frames[:, :, order])
+    other = _run_clocked(network, ties_reordered(spikes, kinds.seed))
+    np.testing.assert_array_equal(other.frames[0].counts, frames)
+    other = _run_clocked(
+        network, jax.tree.map(lambda x: jnp.roll(x, 5, axis=0), spikes)
+    )
+    np.testing.assert_array_equal(np.roll(other.frames[0].counts, -5, axis=0), frames)
+
+
+@eqx.filter_jit
+def _slopes(network, spikes, which, adjoint):
+    def loss(given):
+        network, times = given
+        given = ej.Spikes(times, spikes.sources)
+        sol = ej.simulate(network, given, T1, adjoint=adjoint, throw=False)
+        out, end = sol.spikes[0], sol.final_state[0]
+        there = jnp.isfinite(out.times) & which[:, None]
+        angle = jnp.where(there, out.times, 0.0) / 3
+        angle += out.sources.astype(angle.dtype)
+        voltages = jnp.where(which[:, None], jnp.tanh(end.v), 0.0)
+        return jnp.sum(jnp.where(there, jnp.sin(angle), 0.0)) + jnp.sum(voltages)
+
+    return eqx.filter_grad(loss)((network, spikes.times))
+
+
+def assert_gradients_agree(kinds: Kinds, shape: Shape) -> None:
+    """Eventprop and Direct, in samples where no spike grazes; finite in all others where
+    none has a slope of zero."""
+    network, spikes = (
+        draw_network(kinds, shape, CAPACITY),
+        draw_spikes(kinds, np.float64),
+    )
+    sol = run(network, spikes)
+    proof = prove(network, spikes, sol)
+    TALLY.add(sol, runs=3)
+    steep = okay(sol) & (proof.slope > 1e-6)
+    found = _slopes(network, spikes, jnp.asarray(steep), ej.Eventprop())
+    for leaf in jax.tree.leaves(found):
+        assert np.isfinite(leaf).all()
+    which = jnp.asarray(okay(sol) & tame(kinds, shape, proof))
+    one, two = (
+        _slopes(network, spikes, which, x) for x in (ej.Eventprop(), ej.Direct())
+    )
+    for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        scale = float(jnp.max(jnp.abs(y))) + 1.0
+        np.testing.assert_allclose(x, y, rtol=1e-7, atol=1e-8 * scale)
+
+
+def named(*names: str):
+    shapes = SHAPES | SINGLE
+    return pytest.mark.parametrize(
+        "shape", [pytest.param(shapes[x], id=x) for x in names]
+    )
+
+
+@named("delays", "refractory")
 @FAST
 @hypothesis.given(kinds=kinds())
 def test_invariants(shape, kinds):
     assert_all_hold(kinds, shape)
 
 
-@named({name: SHAPES[name] for name in ("delays",)})
+@named("delays")
 @FAST
 @hypothesis.given(kinds=kinds())
 def test_room(shape, kinds):
     assert_room_is_enough(kinds, shape)
 
 
+@FAST
+@hypothesis.given(kinds=kinds())
+def test_clocked(kinds):
+    assert_clocked(kinds, SHAPES["delays"])
+
+
 @pytest.mark.slow
-@named(SHAPES | SINGLE)
+@named(*SHAPES, *SINGLE)
 @LONG
 @hypothesis.given(kinds=kinds())
 def test_invariants_at_length(shape, kinds):
@@ -328,8 +443,32 @@ def test_invariants_at_length(shape, kinds):
 
 
 @pytest.mark.slow
-@named(SHAPES | SINGLE)
+@named(*SHAPES, *SINGLE)
 @LONG
 @hypothesis.given(kinds=kinds())
 def test_room_at_length(shape, kinds):
     assert_room_is_enough(kinds, shape)
+
+
+@pytest.mark.slow
+@named("recurrent", "synaptic delays", "refractory")
+@LONG
+@hypothesis.given(kinds=kinds())
+def test_gradients_at_length(shape, kinds):
+    assert_gradients_agree(kinds, shape)
+
+
+@pytest.mark.slow
+@named("refractory")
+@hypothesis.settings(LONG, max_examples=max(EXAMPLES // 8, 1))
+@hypothesis.given(kinds=kinds())
+def test_diffrax_at_length(shape, kinds):
+    assert_proved_under_diffrax(kinds, shape)
+
+
+@pytest.mark.slow
+@named("delays", "refractory", "synaptic delays")
+@LONG
+@hypothesis.given(kinds=kinds())
+def test_clocked_at_length(shape, kinds):
+    assert_clocked(kinds, shape)
