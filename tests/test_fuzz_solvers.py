@@ -34,7 +34,7 @@ import eventjax as ej
 
 CAPACITY, LITTLE = 128, 12
 FAST = hypothesis.settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     database=None,
@@ -421,7 +421,7 @@ def test_invariants(shape, kinds):
     assert_all_hold(kinds, shape)
 
 
-@named("delays")
+@named("refractory")
 @FAST
 @hypothesis.given(kinds=kinds())
 def test_room(shape, kinds):
