@@ -8,13 +8,16 @@ networks as asked for; hours with many.
 """
 
 import dataclasses
+import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-import pytest
 import tyro
 
 import eventjax as ej
@@ -22,7 +25,8 @@ import eventjax as ej
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests" / "test_fuzz_solvers.py"
-EXAMPLES = "EVENTJAX_FUZZ_EXAMPLES"  # the tests read it
+# The tests read the first, and write to the file that the second names.
+EXAMPLES, TALLY = "EVENTJAX_FUZZ_EXAMPLES", "EVENTJAX_FUZZ_TALLY"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,43 +39,42 @@ class Settings:
     output: Path = ROOT / "experiments" / "results" / "fuzz" / "solvers.json"
 
 
-class Outcomes:
-    """A plugin of pytest that keeps what came of each test."""
-
-    def __init__(self):
-        self.passed: list[str] = []
-        self.failed: list[str] = []
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        name = report.nodeid.rpartition("::")[2]
-        if report.failed:
-            self.failed.append(name)
-        elif report.when == "call" and report.passed:
-            self.passed.append(name)
+def _outcomes(report: Path) -> tuple[list[str], list[str]]:
+    """Names of tests that passed, and of those that did not, from pytest's report."""
+    passed, failed = [], []
+    for case in ElementTree.parse(report).iter("testcase"):
+        bad = any(case.find(x) is not None for x in ("failure", "error"))
+        (failed if bad else passed).append(case.get("name", ""))
+    return passed, failed
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    os.environ[EXAMPLES] = str(settings.examples)
-    outcomes, begin = Outcomes(), time.perf_counter()
-    arguments = [str(TESTS), "-m", "slow", "--numprocesses", "0", "-q"]
-    arguments += ["-k", settings.only] if settings.only else []
-    arguments.append(f"--hypothesis-seed={settings.seed}")
-    pytest.main(arguments, plugins=[outcomes])
-    if not outcomes.passed + outcomes.failed:
-        raise RuntimeError(
-            f"no test of {TESTS.name} ran: does `--only {settings.only}` name any, and is "
-            "Hypothesis installed?"
-        )
-    tally = dataclasses.asdict(sys.modules["test_fuzz_solvers"].TALLY)
+    """In a process of its own: pytest checks types only of what it is first to import."""
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        report, tally = Path(folder, "report.xml"), Path(folder, "tally.json")
+        command = [sys.executable, "-m", "pytest", str(TESTS), "-m", "slow", "-q"]
+        command += ["--numprocesses", "0", f"--junitxml={report}"]
+        command += ["-k", settings.only] if settings.only else []
+        command.append(f"--hypothesis-seed={settings.seed}")
+        names = {EXAMPLES: str(settings.examples), TALLY: str(tally)}
+        subprocess.run(command, cwd=ROOT, env=os.environ | names, check=False)
+        if not tally.exists():
+            raise RuntimeError(
+                f"no test of {TESTS.name} ran, see above: does `--only "
+                f"{settings.only}` name any, and is Hypothesis installed?"
+            )
+        seen = json.loads(tally.read_text(encoding="utf-8"))
+        passed, failed = _outcomes(report)
     return {
         "seed": settings.seed,
         "examples": settings.examples,
         "only": settings.only,
         **ej.train.environment(),
         "seconds": round(time.perf_counter() - begin),
-        **tally,
-        "passed": outcomes.passed,
-        "failed": outcomes.failed,
+        **seen,
+        "passed": passed,
+        "failed": failed,
     }
 
 

@@ -8,7 +8,9 @@ the same certificate, and by comparison where rounding cannot make a difference.
 
 import dataclasses
 import functools as ft
+import json
 import os
+import pathlib
 
 import equinox as eqx
 import hypothesis
@@ -61,7 +63,7 @@ SINGLE = {
 
 @dataclasses.dataclass
 class Tally:
-    """What was looked at, for whoever runs these tests by hand."""
+    """What was looked at."""
 
     networks: int = 0
     patterns: int = 0
@@ -76,6 +78,14 @@ class Tally:
 
 
 TALLY = Tally()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _store_tally():
+    """For `python -m experiments.fuzz`, if that is what runs the tests."""
+    yield
+    if path := os.environ.get("EVENTJAX_FUZZ_TALLY"):
+        pathlib.Path(path).write_text(json.dumps(dataclasses.asdict(TALLY)))
 
 
 @eqx.filter_jit
