@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import tyro
 
@@ -42,7 +42,7 @@ class Settings:
 def _outcomes(report: Path) -> tuple[list[str], list[str]]:
     """Names of tests that passed, and of those that did not, from pytest's report."""
     passed, failed = [], []
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in ET.parse(report).iter("testcase"):
         bad = any(case.find(x) is not None for x in ("failure", "error"))
         (failed if bad else passed).append(case.get("name", ""))
     return passed, failed

@@ -30,8 +30,9 @@ class Neurons:
         refractory = getattr(neuron, "refractory", 0.0)
         lif = getattr(neuron, "neuron", neuron)
         full = lambda x: np.broadcast_to(np.asarray(x, Real), neuron.size)
-        names = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "bias")
-        return cls(*(full(getattr(lif, x)) for x in names), full(refractory))
+        names = "tau_mem", "tau_syn", "v_threshold", "v_reset", "bias"
+        parts = {name: full(getattr(lif, name)) for name in names}
+        return cls(**parts, refractory=full(refractory))
 
 
 @dataclasses.dataclass

@@ -111,12 +111,11 @@ def okay(sol: ej.Solution) -> np.ndarray:
 def check_form(sol: ej.Solution, network: ej.Network, t0: float, t1: float) -> None:
     """Of each sample: an error that says so, or finite values and spikes in order."""
     good, left = okay(sol), np.ones(BATCH, bool)
-    for layer, spikes, count, end in zip(
-        network.layers, sol.spikes, sol.num_spikes, sol.final_state, strict=True
-    ):
+    parts = network.layers, sol.spikes, sol.num_spikes, sol.final_state
+    for layer, spikes, count, end in zip(*parts, strict=True):
         for leaf in jax.tree.leaves(end.neuron):
             assert np.isfinite(leaf[good]).all()
-        if spikes is None:
+        if spikes is None or count is None:
             continue
         assert np.all(count[good] <= layer.capacity)
         left &= count <= layer.capacity
@@ -185,8 +184,9 @@ def prove(
 
 def train(spikes: ej.Spikes, sample: int, order=None) -> tuple[np.ndarray, np.ndarray]:
     """Spikes of a sample neuron by neuron: simultaneous ones have no order."""
-    there = np.isfinite(spikes.times[sample])
-    times, sources = spikes.times[sample][there], spikes.sources[sample][there]
+    times, sources = (np.asarray(x[sample]) for x in (spikes.times, spikes.sources))
+    there = np.isfinite(times)
+    times, sources = times[there], sources[there]
     sources = sources if order is None else order[sources]
     place = np.lexsort((times, sources))
     return times[place], sources[place]
