@@ -50,7 +50,15 @@ def _max_windows(given: _Given) -> int:
     # theory that may be so for each by itself.
     windows *= min(lanes, 8)
     copies = given.problem.recurrent.shape[0]
-    return windows + (1 + copies) * given.capacity + 2
+    return windows + _max_short(given) + (1 + copies) * given.capacity + 2
+
+
+def _max_short(given: _Given) -> int:
+    """How many of the first windows with recurrence may end at the shortest delay, before
+    their last arrival. No longer one would be more than four times as long."""
+    if given.problem.own_lists:
+        return 0
+    return 4 * (given.lists.length // given.lists.size + 1)
 
 
 def _start(given: _Given, by_tau: bool) -> _Carry:
@@ -128,7 +136,8 @@ def _recurrent_step(carry: _Carry, given: _Given) -> _Carry:
     size = num_upcoming(problem, lists)
     upcoming = carry.returns.upcoming(size, before.spikes, delay)
     limit = jnp.full_like(carry.time, problem.t1)
-    window = join(window, upcoming, problem, limit, jnp.min(delay))
+    shortest = jnp.where(carry.step < _max_short(given), jnp.min(delay), 0.0)
+    window = join(window, upcoming, problem, limit, shortest)
     state, record = solve_spikes(
         carry.state, window, lists.rows, neurons, before, tile, keep_drops=True
     )

@@ -34,7 +34,8 @@ def cut_short(
     window: Window, before: Record, record: Record, delay: Array, tile: int
 ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
     """Until when each sample's spikes are right, and whether that is not the window's end:
-    up to the first arrival of one of them."""
+    up to the first arrival of one of them, and in a sample that was given up not beyond
+    the last spike found of any neuron that spikes."""
     shortest, num = jnp.min(delay, axis=0), record.num
 
     def first(there, spike, first):
@@ -43,7 +44,28 @@ def cut_short(
 
     last = jnp.min(window.ends[-1], axis=1)
     end = _over_tiles(before, record, tile, first, last)
+    end = lax.cond(
+        jnp.any(record.given_up),
+        lambda end: jnp.minimum(end, _known_until(before, record, tile, end)),
+        lambda end: end,
+        end,
+    )
     return end, end < last
+
+
+def _known_until(
+    before: Record, record: Record, tile: int, like: Float[Array, " batch"]
+) -> Float[Array, " batch"]:
+    """Until when all spikes of a window are found in samples that were given up in it."""
+
+    def latest(there, spike, time):
+        return time.at[spike.pair].max(jnp.where(there, spike.time, -jnp.inf))
+
+    batch, num = like.shape[0], record.num
+    time = jnp.full(batch * num, -jnp.inf, like.dtype)
+    time = _over_tiles(before, record, tile, latest, time)
+    time = jnp.where(time == -jnp.inf, jnp.inf, time).reshape(batch, num)
+    return jnp.where(record.given_up, jnp.min(time, axis=1), jnp.inf)
 
 
 def _state_at(
@@ -128,9 +150,7 @@ def commit(
     tiles = jnp.where(cut, -(-(record.count - before.count) // tile), 0) + after_state
     carry = record.spikes, before.count, before.num_spikes
     spikes, count, num_spikes = lax.fori_loop(0, tiles, step, carry)
-    # A sample that was given up within the window stays so.
-    given_up = record.given_up | ~cut
-    num_spikes = jnp.where(given_up, record.num_spikes, num_spikes)
+    num_spikes = jnp.where(cut, num_spikes, record.num_spikes)
     count = jnp.where(cut, count, record.count)
     return (
         Record(spikes, count, num_spikes, record.rounds, record.room, num),

@@ -180,12 +180,13 @@ def solve_spikes(
 
     Returns the state of all neurons at the window's end, and the record with the spikes
     behind those that are committed. A sample that is given up, see `Record.given_up`, is
-    not looked at any more.
+    not looked at any more, but for the first spike of each of its neurons if it was not
+    given up before: with recurrence spikes that are taken back do not count.
     """
     batch, num = state.v.shape
     pairs, size = batch * num, window.ends.shape[0]
     steps = window_steps(window, neurons.taus, state.v_by_mem is not None)
-    tracks = Tracks.of(state, window, steps, rows, neurons)
+    tracks, before = Tracks.of(state, window, steps, rows, neurons), record
 
     def given_up(record, pair):
         if pair.shape[0] == pairs:
@@ -210,10 +211,10 @@ def solve_spikes(
             more = active & (~found | _may_spike_again(new, free))
             new = lax.cond(jnp.any(more), _move_on, _stay, found, new, free)
             stand = _select(active, new, stand)
-            active &= (new.segment < size) & ~given_up(record, pair)
+            active &= (new.segment < size) & (~given_up(record, pair) | (new.nth == 0))
             return active, (stand, record)
 
-        active = real & (stand.segment < size) & ~given_up(record, pair)
+        active = real & (stand.segment < size) & ~given_up(before, pair)
         stand, record = rounds(active, one_round, (stand, record))
         time_left = free.times[-1] - stand.time
         left = stand.drop.after(time_left, free.neurons.taus)
