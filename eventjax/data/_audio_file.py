@@ -100,6 +100,7 @@ def read_wav(content: bytes, sample_rate: int, where: str) -> np.ndarray:
 
     **Raises:** `ValueError` for another layout, or a file that is damaged or empty.
     """
+    _check_chunks(content, where)
     try:
         with wave.open(io.BytesIO(content)) as file:
             layout = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate())
@@ -118,3 +119,21 @@ def read_wav(content: bytes, sample_rate: int, where: str) -> np.ndarray:
             f"{len(samples) // 2}."
         )
     return np.frombuffer(samples, "<i2")
+
+
+def _check_chunks(content: bytes, where: str) -> None:
+    """After 12 bytes that say what it is, a RIFF file is a row of chunks, each with 4 bytes
+    for its name, 4 for its length and, if that is odd, one to fill up. `wave` stops at the
+    samples, and would not see that they are fewer than there were.
+
+    **Raises:** `ValueError` if they do not end where the file does.
+    """
+    place = 12
+    while place + 8 <= len(content):
+        length = int.from_bytes(content[place + 4 : place + 8], "little")
+        place += 8 + length + length % 2
+    if place - len(content) not in (0, 1):
+        raise ValueError(
+            f"{where} is not a complete wav file: its chunks end at byte {place} of "
+            f"{len(content)}. Replace it by the original."
+        )
