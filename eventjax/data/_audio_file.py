@@ -100,13 +100,12 @@ def read_wav(content: bytes, sample_rate: int, where: str) -> np.ndarray:
 
     **Raises:** `ValueError` for another layout, or a file that is damaged or empty.
     """
-    _check_chunks(content, where)
     try:
         with wave.open(io.BytesIO(content)) as file:
             layout = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate())
             size = file.getnframes()
             samples = file.readframes(size)
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:
         raise ValueError(f"{where} is not a complete wav file: {error!r}.") from error
     if layout != (1, 16, sample_rate):
         raise ValueError(
@@ -118,6 +117,7 @@ def read_wav(content: bytes, sample_rate: int, where: str) -> np.ndarray:
             f"{where} is damaged: its header gives {size} samples, found "
             f"{len(samples) // 2}."
         )
+    _check_chunks(content, where)
     return np.frombuffer(samples, "<i2")
 
 

@@ -33,6 +33,7 @@ _ERRORS = (
     Image.DecompressionBombError,
 )
 
+
 class EventjaxCifar10Jpeg(tfds.core.GeneratorBasedBuilder):
     """CIFAR-10 (JPEG): all pictures of CIFAR-10 as JPEG files, of which the pixels have
     suffered. Results on them are none on CIFAR-10, and are to be called so.

@@ -1,4 +1,4 @@
-"""Looking at an HDF5 file before the HDF5 library does, where that would never come back."""
+"""What is looked at in an HDF5 file first, where its library would never come back."""
 
 import mmap
 from pathlib import Path

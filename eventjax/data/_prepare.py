@@ -74,7 +74,9 @@ def _check_counts(builder: Any) -> None:
         except (RuntimeError, ValueError) as error:
             raise damaged(builder, error) from error
         if found != split.num_examples:
-            reason = f"the split {name!r} has {found} examples, not {split.num_examples}"
+            reason = (
+                f"the split {name!r} has {found} examples, not {split.num_examples}"
+            )
             raise damaged(builder, reason)
 
 
