@@ -371,7 +371,7 @@ def test_intact_files_are_read(readers, name):
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_are_right_or_named(readers, name):
-    @fuzzed(60)
+    @fuzzed(25)
     @given(damages)
     def run(changes):
         check_reader(*readers[name], changes)
@@ -460,7 +460,7 @@ def check_prepared(prepared, name: str, mmap: bool, changes: list[Damage]) -> No
 @pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required")
 @pytest.mark.parametrize("name", STORED)
 def test_damaged_sets_are_right_or_named(prepared, name):
-    @fuzzed(30)
+    @fuzzed(15)
     @given(damages)
     def run(changes):
         check_prepared(prepared, name, True, changes)

@@ -10,6 +10,10 @@ from ._event_store import damaged_store, mapped_from, read_store, write_store
 from ._folder import PathLike
 
 
+# With 2**16 units these have numbers of 64 bits.
+_MOST_BINS = 1 << 40
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class EventSet:
     """Examples of unequal numbers of events, in flat arrays: example `i` has the events
@@ -154,9 +158,14 @@ class EventSet:
         are rounded as times are. Events of a bin are sorted by unit. Cropped at `t1`
         before, this is the input of Nowotny, Turner and Knight, with `dt` of 1 or 2 ms.
 
-        **Raises:** `ValueError` unless `dt` is positive.
+        **Raises:** `ValueError` unless `dt` is positive, and for 2**40 bins or more.
         """
         check_positive(dt=dt)
+        if len(self.times) and self.durations.max() / dt > _MOST_BINS:
+            raise ValueError(
+                f"Events reach to {self.durations.max()} ms, more than {_MOST_BINS} bins "
+                f"of `dt`, {dt} ms: crop the set, or give a larger `dt`."
+            )
         parts, bins = [], []
         for times, units in self:
             k = _bins(times, dt)
