@@ -221,6 +221,32 @@ def graded() -> str:
     )
 
 
+def load() -> str:
+    """What large runs need."""
+    path = MEASURED / "load-cpu.json"
+    record = json.loads(path.read_text())
+    rows = [
+        [
+            x["what"],
+            x["how"],
+            f"{x['events']:,}",
+            f"{x['spikes']:,}",
+            f"{x['seconds']:.1f}",
+            _number(x["slowdown"], 2),
+            f"{x['peak_mb']:.0f}",
+            f"{x['bound_mb']}",
+        ]
+        for x in record["rows"]
+    ]
+    header = ["much of", "how", "events", "spikes", "s", "end to start", "MB", "bound"]
+    machine = record["machine"]
+    return (
+        markdown(header, rows)
+        + f"\n\n[Stored](experiments/benchmark/results/{path.name}), on "
+        + f"{machine['cores']} cores of {machine['cpu']}, JAX {record['versions']['jax']}."
+    )
+
+
 TABLES = {
     "neurons": neurons,
     "speed W1": lambda: speed("W1"),
@@ -236,6 +262,7 @@ LATER = {
     "pictures": ("pictures-cpu", pictures),
     "eprop": ("eprop-cpu", eprop),
     "graded": ("graded-cpu", graded),
+    "load": ("load-cpu", load),
 }
 
 
