@@ -137,7 +137,7 @@ def _phones() -> bytes:
 def _right_phones(found: PhoneSegments) -> bool:
     edges = np.stack([found.start, found.end], axis=1).reshape(-1)
     known = (found.phone >= 0) & (found.phone < len(data.PHONES))
-    return (np.diff(edges) >= 0).all() and edges[-1] <= 60 and known.all()
+    return bool((np.diff(edges) >= 0).all() and edges[-1] <= 60 and known.all())
 
 
 ALIGNED = b"103-1240-0000 0 0 3 3 12 \n103-1240-0001 5 5 5 0\n"
@@ -374,7 +374,8 @@ def test_damaged_files_are_right_or_named(readers, name):
     @fuzzed(25)
     @given(damages)
     def run(changes):
-        check_reader(*readers[name], changes)
+        reader, path = readers[name]
+        check_reader(reader, path, changes)
 
     run()
 
@@ -385,7 +386,8 @@ def test_many_damaged_files_are_right_or_named(readers, name):
     @fuzzed(5000)
     @given(damages)
     def run(changes):
-        check_reader(*readers[name], changes)
+        reader, path = readers[name]
+        check_reader(reader, path, changes)
 
     run()
 
@@ -572,9 +574,11 @@ def test_picture_of_an_absurd_size(readers):
 )
 def test_damaged_meta_of_a_store(tmp_path, change):
     events = data.EventSet(
-        *(np.zeros(2, x) for x in (np.float32, np.uint16)),
+        np.zeros(2, np.float32),
+        np.zeros(2, np.uint16),
         np.array([0, 1, 2]),
-        *np.zeros((2, 2), int),
+        np.zeros(2, int),
+        np.zeros(2, int),
         num_units=3,
         num_classes=20,
     )
@@ -594,7 +598,8 @@ def test_damaged_events_are_found_when_they_are_asked_for(tmp_path, value, messa
         times,
         np.zeros(4, np.uint16),
         np.array([0, 2, 4]),
-        *np.zeros((2, 2), int),
+        np.zeros(2, int),
+        np.zeros(2, int),
         num_units=3,
         num_classes=1,
     )
