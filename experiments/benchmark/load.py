@@ -247,7 +247,7 @@ CASES = [
     Case(
         "events",
         "one call",
-        2500,
+        1500,
         lambda load: in_one_call(load, *_of_events(load)),
         float64=True,
     ),
