@@ -93,10 +93,11 @@ def _end_of_header(content: bytes, where: str) -> int:
     start = 0
     while content[start : start + 1] == b"#":
         end = content.find(b"\n", start)
-        if end < 0:
+        # Lines are text. In an event there are zeros: its address has 15 bits of 32.
+        if end < 0 or 0 in content[start:end]:
             raise ValueError(
-                f"{where} is damaged or incomplete: it ends inside its header. Replace it "
-                "by the original."
+                f"{where} is damaged or incomplete: it ends inside its header, or a line "
+                "of that has no end. Replace it by the original."
             )
         start = end + 1
     return start

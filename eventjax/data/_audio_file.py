@@ -105,7 +105,7 @@ def read_wav(content: bytes, sample_rate: int, where: str) -> np.ndarray:
             layout = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate())
             size = file.getnframes()
             samples = file.readframes(size)
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:
         raise ValueError(f"{where} is not a complete wav file: {error!r}.") from error
     if layout != (1, 16, sample_rate):
         raise ValueError(
@@ -117,4 +117,23 @@ def read_wav(content: bytes, sample_rate: int, where: str) -> np.ndarray:
             f"{where} is damaged: its header gives {size} samples, found "
             f"{len(samples) // 2}."
         )
+    _check_chunks(content, where)
     return np.frombuffer(samples, "<i2")
+
+
+def _check_chunks(content: bytes, where: str) -> None:
+    """After 12 bytes that say what it is, a RIFF file is a row of chunks, each with 4 bytes
+    for its name, 4 for its length and, if that is odd, one to fill up. `wave` stops at the
+    samples, and would not see that they are fewer than there were.
+
+    **Raises:** `ValueError` if they do not end where the file does.
+    """
+    place = 12
+    while place + 8 <= len(content):
+        length = int.from_bytes(content[place + 4 : place + 8], "little")
+        place += 8 + length + length % 2
+    if place - len(content) not in (0, 1):
+        raise ValueError(
+            f"{where} is not a complete wav file: its chunks end at byte {place} of "
+            f"{len(content)}. Replace it by the original."
+        )

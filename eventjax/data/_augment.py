@@ -49,7 +49,7 @@ class ShiftChannels:
     def __call__(self, times, units, rng, num_units) -> Events:
         """A changed example. `times` in ms."""
         shift = int(rng.uniform(-self.largest, self.largest))
-        return move(times, units, shift, num_units)
+        return move(times, units, int(_within(shift, num_units)), num_units)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +100,8 @@ class JitterChannels:
 
     def __call__(self, times, units, rng, num_units) -> Events:
         """A changed example. `times` in ms."""
-        moves = np.rint(rng.normal(0.0, self.std, len(units))).astype(np.int32)
-        return move(times, units, moves, num_units)
+        moves = np.rint(rng.normal(0.0, self.std, len(units)))
+        return move(times, units, _within(moves, num_units), num_units)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +135,11 @@ def move(
     moved = units.astype(np.int32) + by
     times, moved = pick((moved >= 0) & (moved < num_units), times, moved)
     return times, moved.astype(np.uint16)
+
+
+def _within(moves: int | np.ndarray, num_units: int) -> np.ndarray:
+    """As 32 bits hold it: who goes further than that leaves the channels all the same."""
+    return np.asarray(np.clip(moves, -num_units, num_units)).astype(np.int32)
 
 
 def pick(mask: np.ndarray, times: np.ndarray, units: np.ndarray) -> Events:

@@ -56,9 +56,15 @@ def parse_pictures(
 def parse_names(content: bytes, where: str, num_classes: int) -> list[str]:
     """The names of classes, one a line.
 
-    **Raises:** `ValueError` that begins with `where`, if there is another number of them.
+    **Raises:** `ValueError` that begins with `where`, if it is no text or there is another
+    number of them.
     """
-    names = content.decode("utf-8", "replace").split()
+    try:
+        names = content.decode("utf-8").split()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{where} is no text: {error}. Replace it by the original."
+        ) from error
     if len(names) != num_classes or len(set(names)) != num_classes:
         raise ValueError(
             f"{where} must hold {num_classes} different names, found {len(set(names))}: "

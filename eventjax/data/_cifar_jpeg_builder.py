@@ -5,6 +5,7 @@ To be imported only where tensorflow-datasets and pillow are at hand.
 
 import hashlib
 import io
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +17,21 @@ from PIL import Image
 from ._cifar_file import CLASSES, SHAPE
 from ._raw_files import unpacked_size
 from ._tar_archive import read_archive
+
+
+# The mode of a picture, its width and its height.
+_LAYOUT = ("RGB", 32, 32)
+# Of pillow where it reads what is no picture, or one of an absurd size.
+_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 class EventjaxCifar10Jpeg(tfds.core.GeneratorBasedBuilder):
@@ -134,13 +150,14 @@ def _decode(content: bytes, where: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
             layout = (picture.mode, *picture.size)
-            pixels = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError) as error:
+            # One of another size might not fit into memory.
+            pixels = np.asarray(picture) if layout == _LAYOUT else None
+    except _ERRORS as error:
         raise ValueError(
             f"{where} is not a complete JPEG file: {error}. Replace the archive by the "
             "original."
         ) from error
-    if layout != ("RGB", 32, 32):
+    if pixels is None:
         raise ValueError(
             f"{where} must be of the mode RGB and 32 x 32 pixels, found "
             "{} and {} x {}. Replace the archive by the original.".format(*layout)

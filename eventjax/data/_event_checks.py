@@ -51,6 +51,15 @@ def check_structure(events: Any) -> None:
     _check_range("speaker", speaker, -1, np.iinfo(np.int32).max)
 
 
+def are_right(times: np.ndarray, units: np.ndarray, num_units: int) -> bool:
+    """Whether events can be those of one example: quick, and silent about what is wrong."""
+    if len(times) == 0:
+        return True
+    ascending = not (times[1:] < times[:-1]).any()
+    finite = times[0] >= 0 and times[-1] < np.inf and not np.isnan(times).any()
+    return bool(ascending and finite and units.max() < num_units)
+
+
 def check_events(
     times: np.ndarray, units: np.ndarray, offsets: np.ndarray, num_units: int
 ) -> None:

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._event_checks import check_events, check_structure, TYPES
-from ._event_store import damaged_store, read_store, write_store
+from ._event_checks import are_right, check_events, check_structure, TYPES
+from ._event_store import damaged_store, mapped_from, read_store, write_store
 from ._folder import PathLike
+
+
+# With 2**16 units these have numbers of 64 bits.
+_MOST_BINS = 1 << 40
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,11 +72,18 @@ class EventSet:
         return len(self.label)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Times in ms and units of one example, each of shape `(events,)`."""
+        """Times in ms and units of one example, each of shape `(events,)`.
+
+        **Raises:** `RuntimeError` if the set is mapped from a folder that is damaged, so
+        that events cannot be what they are there.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"There is no example {index} among {len(self)}.")
         here = slice(self.offsets[index], self.offsets[index + 1])
-        return self.times[here], self.units[here]
+        times, units = self.times[here], self.units[here]
+        if not are_right(times, units, self.num_units):
+            self._refuse(index, times, units)
+        return times, units
 
     @property
     def counts(self) -> np.ndarray:
@@ -147,9 +158,14 @@ class EventSet:
         are rounded as times are. Events of a bin are sorted by unit. Cropped at `t1`
         before, this is the input of Nowotny, Turner and Knight, with `dt` of 1 or 2 ms.
 
-        **Raises:** `ValueError` unless `dt` is positive.
+        **Raises:** `ValueError` unless `dt` is positive, and for 2**40 bins or more.
         """
         check_positive(dt=dt)
+        if len(self.times) and self.durations.max() / dt > _MOST_BINS:
+            raise ValueError(
+                f"Events reach to {self.durations.max()} ms, more than {_MOST_BINS} bins "
+                f"of `dt`, {dt} ms: crop the set, or give a larger `dt`."
+            )
         parts, bins = [], []
         for times, units in self:
             k = _bins(times, dt)
@@ -198,7 +214,7 @@ class EventSet:
 
         - `folder`: where it is.
         - `mmap`: whether to leave events on disk until they are needed. If so, sizes,
-            offsets, labels and speakers are checked now, but not each event.
+            offsets, labels and speakers are checked now, events when they are asked for.
 
         **Raises:** `FileNotFoundError` if there is no such folder; `RuntimeError` if it
         is damaged.
@@ -208,6 +224,18 @@ class EventSet:
             return cls(**contents, check=not mmap)
         except ValueError as error:
             raise damaged_store(folder, error) from error
+
+    def _refuse(self, index: int, times: np.ndarray, units: np.ndarray) -> None:
+        """Raise an error that names the fault, and the folder if there is one."""
+        try:
+            check_events(times, units, np.array([0, len(times)]), self.num_units)
+        except ValueError as error:
+            # `example 0` there is the only one that was looked at.
+            reason = str(error).replace("example 0", f"example {index}")
+            folder = mapped_from(times)
+            if folder is None:
+                raise ValueError(reason) from error
+            raise damaged_store(folder, reason) from error
 
     def _with(self, times, units, offsets, **changed) -> "EventSet":
         """The same set with other events, which are known to be right."""

@@ -3,9 +3,11 @@ or absent."""
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
+import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,20 @@ from ._folder import PathLike
 
 META = "meta.json"
 _FORMAT = 1
+# Numbers that are in it; besides there are names of classes, or nothing.
+_NUMBERS = ("num_events", "num_units", "num_classes")
+# Of NumPy and the standard library where they read what is no store.
+_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
 
 
 def write_store(folder: PathLike, parts: Iterable[Any]) -> None:
@@ -70,10 +86,8 @@ def read_store(folder: PathLike, mmap: bool) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no event set in `{folder}`.")
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        if meta.pop("format") != _FORMAT:
-            raise ValueError(f"{META} is not of format {_FORMAT}")
-        num_events = meta.pop("num_events")
-        names = meta.pop("label_names")
+        _check_meta(meta)
+        num_events, names = meta.pop("num_events"), meta.pop("label_names")
         meta["label_names"] = None if names is None else tuple(names)
         arrays = {name: _read_column(folder, name, mmap) for name in TYPES}
         if len(arrays["times"]) != num_events:
@@ -81,16 +95,24 @@ def read_store(folder: PathLike, mmap: bool) -> dict[str, Any]:
                 f"{META} speaks of {num_events} events, but there are "
                 f"{len(arrays['times'])}"
             )
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        TypeError,
-    ) as error:
+    except _ERRORS as error:
         raise damaged_store(folder, error) from error
     return {**arrays, **meta}
+
+
+def _check_meta(meta: Any) -> None:
+    """Take the format out, and be sure of what is left."""
+    known = {"format", "label_names", *_NUMBERS}
+    if not isinstance(meta, dict) or set(meta) != known:
+        raise ValueError(f"{META} must hold {', '.join(sorted(known))}")
+    if meta.pop("format") != _FORMAT:
+        raise ValueError(f"{META} is not of format {_FORMAT}")
+    names = meta["label_names"]
+    numbers = all(type(meta[name]) is int for name in _NUMBERS)
+    if not numbers or not isinstance(names, list | None):
+        raise ValueError(f"{META} holds {meta}")
+    if names and not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{META} holds {names} for names")
 
 
 def damaged_store(folder: PathLike, reason: object) -> RuntimeError:
@@ -98,6 +120,14 @@ def damaged_store(folder: PathLike, reason: object) -> RuntimeError:
         f"The event set in `{folder}` is damaged: {reason}. Delete that folder, and make "
         "the set again."
     )
+
+
+def mapped_from(array: np.ndarray) -> Path | None:
+    """The folder of the store that an array is mapped from, if it is."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    return Path(base.filename).parent if isinstance(base, np.memmap) else None
 
 
 def _read_column(folder: Path, name: str, mmap: bool) -> np.ndarray:
@@ -108,13 +138,13 @@ def _read_column(folder: Path, name: str, mmap: bool) -> np.ndarray:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         header = file.tell()
-    size = header + int(np.prod(shape)) * dtype.itemsize
+    size = header + math.prod(shape) * dtype.itemsize
     if path.stat().st_size != size:
         raise ValueError(
             f"{path.name} has {path.stat().st_size} bytes instead of {size}"
         )
     # A file of no event cannot be mapped.
-    return np.load(path, mmap_mode="r" if lazy and np.prod(shape) else None)
+    return np.load(path, mmap_mode="r" if lazy and math.prod(shape) else None)
 
 
 class _Column:

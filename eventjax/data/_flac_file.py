@@ -13,6 +13,8 @@ FLAC = b"fLaC"
 # Where a file keeps the MD5 checksum of its samples: behind the 4 bytes that say what it
 # is, 4 for the kind and length of its first block and 18 of that block.
 _CHECKSUM = slice(26, 42)
+# So many are read at a time: how many there are is what a damaged file says.
+_SAMPLES_PER_READ = 1 << 20
 
 
 def read_flac(
@@ -28,8 +30,10 @@ def read_flac(
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             layout = (file.channels, file.subtype, file.samplerate)
-            size = file.frames
-            samples = file.read(dtype="int16")
+            size, parts = file.frames, [np.empty(0, np.int16)]
+            if layout == (1, "PCM_16", sample_rate):
+                while len(part := file.read(_SAMPLES_PER_READ, dtype="int16")):
+                    parts.append(part)
     except soundfile.SoundFileError as error:
         raise ValueError(
             f"{where} is not a complete FLAC file: {error}. Replace it by the original."
@@ -39,6 +43,7 @@ def read_flac(
             f"{where} must have 1 channel of 16 bits (PCM_16) at {sample_rate} Hz, found "
             "{} of {} at {} Hz.".format(*layout)
         )
+    samples = np.concatenate(parts)
     if len(samples) == 0 or len(samples) != size:
         raise ValueError(
             f"{where} is damaged or empty: its header gives {size} samples, found "

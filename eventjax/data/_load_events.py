@@ -146,7 +146,7 @@ def _read_parts(prepared: Any, split: str, num_units: int) -> Iterator[EventSet]
     size = prepared.info.splits[split].num_examples
     source = prepared.as_data_source(split)
     feature = prepared.info.features["label"]
-    names = (prepared.info.metadata or {}).get("label_names", feature.names)
+    names = _label_names(prepared)
     for start in range(0, size, _EXAMPLES_PER_READ):
         stop = min(start + _EXAMPLES_PER_READ, size)
         examples = source.__getitems__(list(range(start, stop)))
@@ -161,5 +161,15 @@ def _read_parts(prepared: Any, split: str, num_units: int) -> Iterator[EventSet]
             np.array([example["speaker"] for example in examples], np.int64),
             num_units=num_units,
             num_classes=feature.num_classes,
-            label_names=tuple(names),
+            label_names=names,
         )
+
+
+def _label_names(prepared: Any) -> tuple[str, ...]:
+    """What the set says, or else its features. A `RuntimeError` if these are no names."""
+    feature, metadata = prepared.info.features["label"], prepared.info.metadata
+    names = metadata.get("label_names") if metadata else feature.names
+    are_names = isinstance(names, list) and all(isinstance(x, str) for x in names)
+    if not are_names or len(set(names)) != feature.num_classes:
+        raise RuntimeError(f"it names its {feature.num_classes} classes {names}")
+    return tuple(names)

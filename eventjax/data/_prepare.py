@@ -24,6 +24,7 @@ def prepare(
     """
     found = _open(builder_class, prepared_dir)
     if _is_prepared(found):
+        _check_counts(found)
         _check_origin(found, raw_root)
         return found
     raw_folder = _find_raw_files(builder_class, raw_root)
@@ -39,8 +40,17 @@ def prepare(
 
 
 def _open(builder_class: Callable[..., Any], prepared_dir: Path) -> Any:
-    # The default format could be neither written nor read without TensorFlow.
-    return builder_class(data_dir=prepared_dir, file_format="array_record")
+    try:
+        # The default format could be neither written nor read without TensorFlow.
+        made = builder_class(data_dir=prepared_dir, file_format="array_record")
+        made.info.metadata  # is read when it is asked for
+        return made
+    except Exception as error:  # of many kinds, depending on what is damaged
+        folder = prepared_dir / builder_class.name / str(builder_class.VERSION)
+        refused = isinstance(error, OSError) and error.errno is not None
+        if refused or not folder.exists():
+            raise
+        raise damaged_folder(folder, error) from error
 
 
 def _is_prepared(builder: Any) -> bool:
@@ -52,9 +62,31 @@ def _is_prepared(builder: Any) -> bool:
     return True
 
 
+def _check_counts(builder: Any) -> None:
+    """A `RuntimeError` if there are not as many examples as the set says of itself: it
+    might ask for some of them only."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    for name, split in builder.info.splits.items():
+        try:
+            readers = [ArrayRecordReader(str(path)) for path in split.filepaths]
+            found = sum(reader.num_records() for reader in readers)
+        except (RuntimeError, ValueError) as error:
+            raise damaged(builder, error) from error
+        if found != split.num_examples:
+            reason = (
+                f"the split {name!r} has {found} examples, not {split.num_examples}"
+            )
+            raise damaged(builder, reason)
+
+
 def damaged(builder: Any, reason: object) -> RuntimeError:
+    return damaged_folder(builder.data_path, reason)
+
+
+def damaged_folder(folder: object, reason: object) -> RuntimeError:
     return RuntimeError(
-        f"The prepared set in `{builder.data_path}` is damaged: {reason}. Delete that "
+        f"The prepared set in `{folder}` is damaged: {reason}. Delete that "
         "folder, and load the set again to prepare it anew."
     )
 

@@ -1,7 +1,10 @@
 """Finding recordings, a file each, in a tree of folders or in a zip archive of one."""
 
 import contextlib
+import errno
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -97,7 +100,13 @@ def all_files(
         with _damage_named(path):
             archive = stack.enter_context(zipfile.ZipFile(path))
         for entry in archive.infolist():
-            if not entry.is_dir():
+            with _damage_named(path):
+                is_file = not entry.is_dir()
+                # A file is named in the archive's listing and where it lies. If the names
+                # differ it is another file, which might be left alone: better to know.
+                if is_file:
+                    archive.open(entry).close()
+            if is_file:
                 where = f"`{entry.filename}` in `{path}`"
                 read = _zip_reader(archive, entry, path)
                 yield PurePosixPath(path.stem, entry.filename), where, read
@@ -121,17 +130,22 @@ def _zip_reader(
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
     """An error of reading an archive as one that names it. What the system refuses has a
-    number and is left alone."""
+    number and is left alone, but for a place in the file that cannot be."""
     try:
         yield
     except (
         OSError,
         EOFError,
         RuntimeError,
+        IndexError,
+        ValueError,
+        lzma.LZMAError,
+        struct.error,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in (None, errno.EINVAL):
             raise
         raise ValueError(
             f"`{path}` is damaged or incomplete: {error}. Replace it by the original."

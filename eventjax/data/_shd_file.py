@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ._hdf5_heaps import find_endless_heap
 from ._raw_files import PACKED
 
 
@@ -167,6 +168,9 @@ def open_shd_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
             place = Path(folder) / path.stem
             with gzip.open(path) as packed, place.open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked, 1 << 20)
+        endless = find_endless_heap(place)
+        if endless is not None:
+            raise OSError(f"the heap at byte {endless} has no end")
         return stack.enter_context(h5py.File(place, "r"))
 
 

@@ -40,6 +40,11 @@ def read_archive(path: Path, sha256: str) -> tuple[dict[PurePosixPath, bytes], b
                             "archive by the original."
                         )
                     files[name] = archive.extractfile(member).read()
+            # A damaged header passes for the end of an archive. What is behind the end is
+            # zeros and, last of all, the checksum of the packed file.
+            while rest := archive.fileobj.read(1 << 20):
+                if any(rest):
+                    raise tarfile.ReadError("there is something behind its end")
     except _ERRORS as error:
         raise ValueError(
             f"`{path}` is not a complete tar archive: {error}. Replace it by the original."

@@ -20,7 +20,9 @@ def drop_spikes(spikes: Spikes, rate: float, *, key: PRNGKeyArray) -> Spikes:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"`rate` must lie in [0, 1), got {rate}.")
-    kept = jr.bernoulli(key, 1 - rate, spikes.times.shape) & jnp.isfinite(spikes.times)
+    # Only what is empty is not kept: a time that cannot be is for `simulate` to find.
+    there = spikes.times != jnp.inf
+    kept = jr.bernoulli(key, 1 - rate, spikes.times.shape) & there
     # What is left is in order already: each spike moves up by the gaps before it.
     place = jnp.where(kept, jnp.cumsum(kept, axis=-1) - 1, spikes.capacity)
 

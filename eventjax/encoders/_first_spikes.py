@@ -9,7 +9,7 @@ from jaxtyping import ArrayLike, Float
 
 from .._neuron._ramp_if import positive
 from .._spikes import FirstSpikes
-from ._latency import _check_values
+from ._latency import check_form, check_range
 
 
 def first_spikes(
@@ -52,8 +52,9 @@ def first_spikes(
             f"{tuple(image_shape)} as the last three, got shape {shape}: move the axis of "
             "channels before height and width, or resize."
         )
+    check_form(values)
     if not isinstance(values, Tracer):
-        _check_values(np.asarray(values))
+        check_range(np.asarray(values))
     x = jnp.asarray(values)
     fired = x > 0
     return FirstSpikes(jnp.where(fired, window * (1 - x), jnp.inf), fired)

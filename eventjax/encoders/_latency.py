@@ -52,6 +52,9 @@ def latency(
     _check_times(t_zero=t_zero, t_one=t_one, bias=0.0 if bias is None else bias)
     if capacity is not None and capacity < 1:
         raise ValueError(f"`capacity` must be at least 1, got {capacity}.")
+    if threshold is not None and math.isnan(threshold):
+        raise ValueError("`threshold` must be a number, got nan.")
+    check_form(values)
     if isinstance(values, Tracer):
         if capacity is not None:
             raise ValueError(
@@ -60,7 +63,7 @@ def latency(
             )
         return _encode_traced(values, t_zero, t_one, threshold, bias)
     values = np.asarray(values)
-    _check_values(values)
+    check_range(values)
     *batch_shape, size = values.shape
     flat = values.reshape(-1, size)
     fires = np.full(flat.shape, True) if threshold is None else flat > threshold
@@ -121,14 +124,20 @@ def _check_times(**times: float) -> None:
             raise ValueError(f"`{name}` must be finite, in ms, got {time}.")
 
 
-def _check_values(values: np.ndarray) -> None:
-    if values.ndim < 1:
+def check_form(values: ArrayLike) -> None:
+    """What is known of values under `jit`, too."""
+    if np.ndim(values) < 1:
         raise ValueError("`values` must have a last axis, the sources; got a number.")
-    if not np.issubdtype(values.dtype, np.floating):
+    dtype = jnp.result_type(values)
+    if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(
-            f"`values` must be floats in [0, 1], got {values.dtype}: divide by the "
+            f"`values` must be floats in [0, 1], got {dtype}: divide by the "
             "largest value there can be, such as 255 for pixels."
         )
+
+
+def check_range(values: np.ndarray) -> None:
+    """What is not known of values under `jit`."""
     wrong = ~((values >= 0) & (values <= 1))
     if wrong.any():
         where = tuple(map(int, np.argwhere(wrong)[0]))
