@@ -23,6 +23,7 @@ class ClosedForm(AbstractSolver):
 
         The fused kernels have been tested in interpreted form and compiled as far as
         Triton's input, but not been run on a GPU yet: compare with `ClosedForm()` first.
+        JAX 0.11 warns that Pallas's Triton backend, which they need, is to be removed.
 
     ??? cite
 
