@@ -1,7 +1,7 @@
 """A checkpoint that is damaged, and a disk that is full."""
 
 import contextlib
-import resource
+import re
 import shutil
 
 import equinox as eqx
@@ -15,6 +15,7 @@ import eventjax as ej
 
 
 pytest.importorskip("orbax.checkpoint")
+resource = pytest.importorskip("resource")  # not on Windows
 
 OPTIMISER = optax.adam(RATE)
 
@@ -63,58 +64,133 @@ def _cut(content, rng):
     return content[: rng.integers(len(content))]
 
 
-def _damaged_copies(saved, folder, kinds, rng):
-    """Copies of a folder with one file of the newest checkpoint changed or gone, or a
-    folder of it emptied or gone."""
-    parts = sorted((saved / "6").rglob("*"))
-    for part in parts:
-        for kind in kinds:
-            if part.is_dir() and kind is not None:
-                continue
-            copy = folder / f"{len(list(folder.iterdir()))}"
-            shutil.copytree(saved, copy)
-            file = copy / part.relative_to(saved)
-            if part.is_dir():
-                shutil.rmtree(file)
-            elif kind is None:
-                file.unlink()
-            else:
-                file.write_bytes(kind(file.read_bytes(), rng))
-            yield copy, f"{part.relative_to(saved)}, {kind and kind.__name__}"
-    copy = folder / "empty"
-    shutil.copytree(saved, copy)
-    shutil.rmtree(copy / "6")
-    (copy / "6").mkdir()
-    yield copy, "an empty folder"
+def _empty(content, rng):
+    return b""
 
 
-@pytest.mark.parametrize(
-    "kinds, seed",
-    [
-        ((_flip,), 0),
-        ((None,), 1),
-        pytest.param((*(_flip, _change) * 20, *(_cut,) * 5), 2, marks=pytest.mark.slow),
-    ],
-)
-def test_damage_is_refused_or_does_not_matter(saved, whole, tmp_path, kinds, seed):
-    rng = np.random.default_rng(seed)
+def _do(kind, path, rng):
+    """Damage a file or folder; without a kind it is removed."""
+    if kind is not None:
+        path.write_bytes(kind(path.read_bytes(), rng))
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _try_all(saved, whole, folder, kinds, rng):
+    """Damage each part of the newest checkpoint in each way.
+
+    **Returns:** which damages were refused, and which did not matter.
+    """
     refused, harmless = [], []
-    for copy, what in _damaged_copies(saved, tmp_path, kinds, rng):
-        try:
-            fitted = _fit(copy, 3)
-        except ej.train.Failure as failure:
-            text = f"The checkpoint {copy / '6'} is damaged: its notes|its arrays|`"
-            assert str(failure).startswith(tuple(text.split("|")[:1])), what
-            assert f"the one before it that is whole, {copy / '3'}." in str(failure)
-            refused.append(what)
-            shutil.rmtree(copy / "6")
-            fitted = _fit(copy, 3)
-        else:
-            harmless.append(what)
-        assert_same(fitted.model, whole.model)
-        assert _without_seconds(fitted.history) == _without_seconds(whole.history)
-        shutil.rmtree(copy)
-        (tmp_path / f"{len(refused) + len(harmless) - 1}").mkdir(exist_ok=True)
-    print(refused, harmless, sep="\n")
-    assert any("notes/metadata" in what for what in refused)
-    assert len(refused) >= len(harmless) / 2
+    for part in sorted((saved / "6").rglob("*")):
+        for kind in [None] if part.is_dir() else kinds:
+            shutil.copytree(saved, folder)
+            _do(kind, folder / part.relative_to(saved), rng)
+            try:
+                fitted, outcome = _fit(folder, 3), harmless
+            except ej.train.Failure as failure:
+                # It says what is damaged and what to do; that done, training goes on.
+                assert re.match(_DAMAGED.format(folder=folder), str(failure))
+                shutil.rmtree(folder / "6")
+                fitted, outcome = _fit(folder, 3), refused
+            assert_same(fitted.model, whole.model)
+            assert _without_seconds(fitted.history) == _without_seconds(whole.history)
+            outcome.append(part.relative_to(saved / "6").as_posix())
+            shutil.rmtree(folder)
+    return refused, harmless
+
+
+_DAMAGED = (
+    "The checkpoint {folder}/6 is damaged: (its notes|its arrays|`).*remove this folder "
+    "to go on from the one before it that is whole, {folder}/3\\."
+)
+
+
+def test_a_changed_byte_is_refused_or_does_not_matter(saved, whole, tmp_path):
+    rng = np.random.default_rng(0)
+    refused, _ = _try_all(saved, whole, tmp_path / "copy", [_flip], rng)
+    assert "notes/metadata" in refused
+    assert any(name.startswith("arrays/ocdbt.process_0/d/") for name in refused)
+
+
+def test_what_is_cut_short_or_missing_is_refused_or_does_not_matter(
+    saved, whole, tmp_path
+):
+    rng = np.random.default_rng(1)
+    refused, harmless = _try_all(saved, whole, tmp_path / "copy", [None, _cut], rng)
+    assert {"notes", "arrays", "notes/metadata", "arrays/_METADATA"} <= set(refused)
+    assert not any(name in harmless for name in ("notes/metadata", "arrays/_METADATA"))
+
+
+@pytest.mark.slow
+def test_much_damage_is_refused_or_does_not_matter(saved, whole, tmp_path):
+    rng = np.random.default_rng(2)
+    kinds = [*[_flip, _change] * 20, *[_cut] * 5, _empty, None]
+    refused, harmless = _try_all(saved, whole, tmp_path / "copy", kinds, rng)
+    assert refused.count("notes/metadata") >= 40
+    assert len(refused) > 100
+    assert len(harmless) > 0
+
+
+def test_checkpoints_without_a_whole_one_are_refused(saved, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    for name in ("3", "6"):
+        shutil.rmtree(folder / name)
+        (folder / name).mkdir()
+    text = "6 is damaged: its notes cannot be read.*from the start, as there is no whole"
+    with pytest.raises(ej.train.Failure, match=text):
+        _fit(folder, 3)
+
+
+def test_what_another_program_has_saved_is_refused(tmp_path):
+    ocp = pytest.importorskip("orbax.checkpoint")
+    with ocp.CheckpointManager(tmp_path) as manager:
+        items = ocp.args.Composite(state=ocp.args.StandardSave({"x": np.ones(3)}))
+        manager.save(4, args=items)
+    with pytest.raises(ej.train.Failure, match="4 is damaged: its notes cannot be read"):
+        _fit(tmp_path, 3)
+
+
+@contextlib.contextmanager
+def _no_room_for_more_than(size):
+    """No file can grow beyond `size` bytes, as on a disk that is full: the write fails
+    with an error of the operating system, in part done. Needs no rights and no disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_loses_nothing_that_is_saved(saved, whole, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    text = f"{folder}/9 could not be written: .*\n.*there is room in {folder}"
+    with _no_room_for_more_than(10_000):
+        with pytest.raises(ej.train.Failure, match=text):
+            _fit(folder, 5, keep=1)
+        assert {"3", "6"} <= {path.name for path in folder.iterdir()}
+    again = _fit(folder, 3, keep=1)  # there is room now
+    assert_same(again.model, whole.model)
+    assert _without_seconds(again.history) == _without_seconds(whole.history)
+    assert [path.name for path in folder.iterdir()] == ["9"]
+
+
+def test_a_full_disk_leaves_results_as_they_were(tmp_path):
+    noise = np.random.default_rng(0).normal(size=9999)
+    ej.train.save_json(tmp_path / "a.json", {"run": 1})
+    ej.train.save_arrays(tmp_path / "a.npz", run=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with _no_room_for_more_than(10_000):
+        for name in ("a", "b"):
+            with pytest.raises(OSError, match="large") as error:
+                ej.train.save_json(tmp_path / f"{name}.json", {"values": noise})
+            assert f"{name}.json could not be written" in error.value.__notes__[0]
+            with pytest.raises(OSError, match="large"):
+                ej.train.save_arrays(tmp_path / f"{name}.npz", values=noise)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after == before
