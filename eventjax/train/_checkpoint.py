@@ -122,7 +122,9 @@ class Checkpoints:
                 "it was called before."
             )
         arrays = self._files.read_arrays(number, notes)
-        parts = _filled(tree, {name: _like(x, like[name]) for name, x in arrays.items()})
+        parts = _filled(
+            tree, {name: _like(x, like[name]) for name, x in arrays.items()}
+        )
         run.go_on_from(
             parts["model"], parts["opt_state"], parts["best"], Notes(**notes["run"])
         )
@@ -153,8 +155,8 @@ def _is_key(x: jax.Array) -> bool:
 
 
 def _like(array: np.ndarray, like: jax.Array) -> jax.Array:
-    """On the same devices, and as ready to change its type."""
-    new = jax.device_put(array, like.sharding)
+    """On the same devices, and as ready to change its type or to leave its device."""
+    new = jax.device_put(array, like.sharding if like.committed else None)
     # A weak type is kept by what is written into an array that has one.
     return like.at[...].set(new) if like.weak_type else new
 

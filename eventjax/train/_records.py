@@ -106,7 +106,9 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
     except BaseException as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.add_note(f"{path} could not be written; what was there before still is.")
+            error.add_note(
+                f"{path} could not be written; what was there before still is."
+            )
         raise
 
 
