@@ -151,7 +151,7 @@ def main(settings: Settings) -> dict[str, Any]:
         equal = not outcome["differences"]
         record = {"config": config, "equal": equal, **outcome, **ej.train.environment()}
         ej.train.save_json(RESULTS, record)
-        print(f"stored in {RESULTS.relative_to(Path(__file__).parents[1])}")
+        print(f"stored in {RESULTS}")
     return outcome
 
 
