@@ -30,6 +30,8 @@ OPTIMISER = optax.adam(RATE)
 def train(folder: Path, cache: Path, ready: Any) -> None:
     """Train, or go on with it; says when its programs are compiled, or read from `cache`."""
     jax.config.update("jax_platforms", "cpu")
+    # The programs are large and run for a moment only.
+    jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     _fit(epochs=1)
