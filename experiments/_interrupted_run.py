@@ -28,7 +28,8 @@ OPTIMISER = optax.adam(RATE)
 
 
 def train(folder: Path, cache: Path, ready: Any) -> None:
-    """Train, or go on with it; says when its programs are compiled, or read from `cache`."""
+    """Train, or go on with it; says when its programs are compiled, or read from a
+    cache."""
     jax.config.update("jax_platforms", "cpu")
     # The programs are large and run for a moment only.
     jax.config.update("jax_disable_most_optimizations", True)
@@ -76,7 +77,9 @@ def left_by(folder: Path) -> dict[str, Any]:
     out |= {f"last checkpoint, {name}": _bits(x) for name, x in arrays}
     # That it was resumed is what makes the difference; all else has to be the same.
     events = [x for x in notes["run"].pop("events") if x["event"] != "resumed"]
-    out |= {f"event {k}, {name}": x for k, y in enumerate(events) for name, x in y.items()}
+    out |= {
+        f"event {k}, {name}": x for k, y in enumerate(events) for name, x in y.items()
+    }
     out |= fitted | notes["run"] | {"capacities": notes["capacities"]}
     return {name: x for name, x in out.items() if not name.endswith(", seconds")}
 

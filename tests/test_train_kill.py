@@ -39,7 +39,11 @@ def test_twenty_kills_change_nothing(tmp_path):
 
 
 def test_a_difference_is_seen(monkeypatch, tmp_path, capsys):
-    outcome = {"killed": {"step": 1}, "runs": 1, "differences": ["run 1: epoch 2, step"]}
+    outcome = {
+        "killed": {"step": 1},
+        "runs": 1,
+        "differences": ["run 1: epoch 2, step"],
+    }
     monkeypatch.setattr(interruptions, "interrupt", lambda *_: outcome)
     monkeypatch.setattr(interruptions, "RESULTS", tmp_path / "outcome.json")
     interruptions.main(interruptions.Settings(times=1, store=True))
