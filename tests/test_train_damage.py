@@ -125,10 +125,10 @@ def test_damage_is_refused_or_does_not_matter(saved, whole, tmp_path):
 @pytest.mark.slow
 def test_much_damage_is_refused_or_does_not_matter(saved, whole, tmp_path):
     rng = np.random.default_rng(1)
-    refused, harmless = _try_all_parts(saved, whole, tmp_path / "copy", rng, 40)
+    refused, harmless = _try_all_parts(saved, whole, tmp_path / "copy", rng, 20)
     print(f"{len(refused)} refused, {len(harmless)} did not matter:", set(harmless))
-    assert refused.count("notes/metadata") > 30
-    assert len(refused) > 100
+    assert refused.count("notes/metadata") > 15
+    assert len(refused) > 60
     assert len(harmless) > 0
 
 
