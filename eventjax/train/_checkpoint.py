@@ -1,15 +1,7 @@
 """Checkpoints: all that a run needs to go on after an interruption as if there had been
-none.
-
-A checkpoint is written by orbax, which gives it its final name when it is complete. It has
-two items: the arrays of model, optimiser and best model, and JSON with everything else.
-Orbax does not notice a damaged array, so the JSON has a checksum of each, and of itself.
-"""
+none."""
 
 import dataclasses
-import json
-import zlib
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,129 +12,124 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ._capacity import layers, with_capacities
+from ._checkpoint_files import CheckpointFiles, described
 from ._records import PathLike
-from ._run import Failure, Notes, Run
+from ._run import Notes, Run
 from ._same_run import arrays_by_name, differences, name_of
+from ._tally import Tally
+
+
+class NoCheckpoints:
+    """Saves nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def restore(self, run: Run, epochs: int) -> None:
+        pass
+
+    def within_epoch(self, run: Run, tally: Tally) -> None:
+        pass
+
+    def after_epoch(self, run: Run) -> None:
+        pass
 
 
 class Checkpoints:
-    """The newest checkpoint of a run in a folder of its own.
+    """The last checkpoints of a run in a folder of its own, each called by its step.
 
     **Arguments:**
 
     - `folder`: is made if need be.
     - `fingerprint`: what `fit` was called with, see `_same_run`.
+    - `every`: steps between two checkpoints within an epoch, or `None` for no such.
+    - `keep`: how many stay.
     """
 
-    def __init__(self, folder: PathLike, fingerprint: dict[str, Any]):
-        try:
-            import orbax.checkpoint as ocp
-        except ImportError as error:
-            raise ImportError(
-                "`checkpoints` needs orbax-checkpoint: install `eventjax[train]`, or "
-                "leave the argument out."
-            ) from error
-        self._ocp = ocp
-        self._folder = Path(folder).absolute()
+    def __init__(
+        self,
+        folder: PathLike,
+        fingerprint: dict[str, Any],
+        every: int | None,
+        keep: int,
+    ):
+        self._files = CheckpointFiles(folder, keep)
         self._fingerprint = fingerprint
+        self._every = every
+        self._step = 0  # of the newest one
 
-    def save(self, run: Run) -> None:
-        """Write a checkpoint of the run; the one before is removed when it is there."""
-        arrays = _arrays(_tree(run))
+    def __enter__(self):
+        self._files.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._files.__exit__(*error)
+
+    def within_epoch(self, run: Run, tally: Tally) -> None:
+        """Save an epoch that is under way, if it is time to."""
+        if self._every is not None and run.notes.step - self._step >= self._every:
+            self._save(run, tally.so_far())
+
+    def after_epoch(self, run: Run) -> None:
+        self._save(run, None)
+
+    def _save(self, run: Run, tally: dict[str, Any] | None) -> None:
+        # Copies: the next step is given the memory of these arrays while they are written.
+        arrays = {name: np.array(x) for name, x in _arrays(_tree(run)).items()}
         notes = {
             "fingerprint": self._fingerprint,
             "capacities": _capacities(run.model),
             "best_capacities": None if run.best is None else _capacities(run.best),
             "run": dataclasses.asdict(run.notes),
-            "arrays": _described(arrays),
-            "checksums": {name: _checksum(x) for name, x in arrays.items()},
+            "tally": tally,
         }
-        # Orbax does not store arrays without elements.
-        items = self._ocp.args.Composite(
-            arrays=self._ocp.args.StandardSave([x for x in arrays.values() if x.size]),
-            notes=self._ocp.args.JsonSave(
-                {"notes": notes, "checksum": _text_sum(notes)}
-            ),
-        )
-        with self._manager() as manager:
-            manager.save(run.notes.epoch, args=items, force=True)
+        self._files.save(run.notes.step, arrays, notes)
+        self._step = run.notes.step
 
-    def restore(self, run: Run, epochs: int) -> None:
-        """Let a new run go on from the checkpoint, if there is one.
+    def restore(self, run: Run, epochs: int) -> dict[str, Any] | None:
+        """Let a new run go on from the newest checkpoint, if there is one.
+
+        **Returns:** what is known of an epoch that was under way, for its `Tally`.
 
         **Raises:** `ValueError` if it is not one of this run, `Failure` if it is damaged.
         """
-        with self._manager() as manager:
-            epoch = manager.latest_step()
-            if epoch is None:
-                return
-            notes = self._read_notes(manager, epoch)
-            found = differences(notes["fingerprint"], self._fingerprint)
-            if len(notes["capacities"]) == len(layers(run.model)):
-                run.adopt(with_capacities(run.model, notes["capacities"]))
-                if notes["best_capacities"] is not None:
-                    run.best = with_capacities(run.model, notes["best_capacities"])
-            tree = _tree(run)
-            arrays = _arrays(tree)
-            found += differences(notes["arrays"], _described(arrays))
-            if epoch > epochs:
-                found.append(f"`epochs`: the checkpoint is of epoch {epoch}")
-            if found:
-                raise ValueError(
-                    f"`checkpoints`: what {self._folder} holds is not of this run, or "
-                    "not of this length:\n  "
-                    + "\n  ".join(found[:10])
-                    + ("\n  and more" if len(found) > 10 else "")
-                    + "\nGive another folder to start a new run, or call `fit` as "
-                    "it was called before."
-                )
-            arrays = self._read_arrays(manager, epoch, arrays, notes["checksums"])
-        parts = _filled(tree, arrays)
+        number = self._files.newest()
+        if number is None:
+            return None
+        notes = self._files.read_notes(number)
+        found = differences(notes["fingerprint"], self._fingerprint)
+        if len(notes["capacities"]) == len(layers(run.model)):
+            run.adopt(with_capacities(run.model, notes["capacities"]))
+            if notes["best_capacities"] is not None:
+                run.best = with_capacities(run.model, notes["best_capacities"])
+        tree = _tree(run)
+        like = _arrays(tree)
+        found += differences(notes["arrays"], described(like))
+        tally = notes.get("tally")
+        epoch = notes["run"]["epoch"] + (tally is not None)
+        if epoch > epochs:
+            found.append(f"`epochs`: the checkpoint is of epoch {epoch}")
+        if found:
+            raise ValueError(
+                f"`checkpoints`: what {self._files.folder} holds is not of this run, or "
+                "not of this length:\n  "
+                + "\n  ".join(found[:10])
+                + ("\n  and more" if len(found) > 10 else "")
+                + "\nGive another folder to start a new run, or call `fit` as "
+                "it was called before."
+            )
+        arrays = self._files.read_arrays(number, notes)
+        parts = _filled(
+            tree, {name: _like(x, like[name]) for name, x in arrays.items()}
+        )
         run.go_on_from(
             parts["model"], parts["opt_state"], parts["best"], Notes(**notes["run"])
         )
-
-    def _manager(self):
-        options = self._ocp.CheckpointManagerOptions(
-            max_to_keep=1, enable_async_checkpointing=False
-        )
-        return self._ocp.CheckpointManager(self._folder, options=options)
-
-    def _read_notes(self, manager, epoch: int) -> dict[str, Any]:
-        args = self._ocp.args
-        try:
-            item = args.Composite(notes=args.JsonRestore())
-            stored = manager.restore(epoch, args=item).notes
-            notes, checksum = stored["notes"], stored["checksum"]
-        except Exception as error:
-            raise self._damaged(epoch, "its notes cannot be read") from error
-        if _text_sum(notes) != checksum:
-            raise self._damaged(epoch, "its notes do not have their checksum")
-        return notes
-
-    def _read_arrays(self, manager, epoch: int, like, checksums) -> dict:
-        args = self._ocp.args
-        wanted = {name: x for name, x in like.items() if x.size}
-        shapes = [
-            jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
-            for x in wanted.values()
-        ]
-        try:
-            item = args.Composite(arrays=args.StandardRestore(shapes))
-            found = manager.restore(epoch, args=item).arrays
-        except Exception as error:
-            raise self._damaged(epoch, "its arrays cannot be read") from error
-        arrays = like | dict(zip(wanted, found, strict=True))
-        for name, array in arrays.items():
-            if _checksum(array) != checksums[name]:
-                raise self._damaged(epoch, f"`{name}` does not have its checksum")
-        return arrays
-
-    def _damaged(self, epoch: int, what: str) -> Failure:
-        return Failure(
-            f"The checkpoint {self._folder / str(epoch)} is damaged: {what}. Put back a "
-            "copy if there is one, or remove the folder to train from the start."
-        )
+        self._step = run.notes.step
+        return tally
 
 
 def _tree(run: Run) -> dict[str, PyTree]:
@@ -167,6 +154,13 @@ def _is_key(x: jax.Array) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
+def _like(array: np.ndarray, like: jax.Array) -> jax.Array:
+    """On the same devices, and as ready to change its type or to leave its device."""
+    new = jax.device_put(array, like.sharding if like.committed else None)
+    # A weak type is kept by what is written into an array that has one.
+    return like.at[...].set(new) if like.weak_type else new
+
+
 def _filled(tree: PyTree, arrays: dict[str, jax.Array]) -> PyTree:
     """The tree with other arrays."""
 
@@ -177,15 +171,3 @@ def _filled(tree: PyTree, arrays: dict[str, jax.Array]) -> PyTree:
         return new
 
     return jtu.tree_map_with_path(fill, tree)
-
-
-def _described(arrays: dict[str, jax.Array]) -> dict[str, list]:
-    return {name: [str(x.dtype), list(x.shape)] for name, x in arrays.items()}
-
-
-def _checksum(array: jax.Array) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).tobytes())
-
-
-def _text_sum(notes: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(notes, sort_keys=True).encode())

@@ -1,6 +1,6 @@
 """The loop around the step."""
 
-import time
+import itertools as it
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ._checkpoint import Checkpoints
+from ._checkpoint import Checkpoints, NoCheckpoints
 from ._devices import Devices, mesh_of, on_one
 from ._epoch_state import epoch_states, settings_of
 from ._hosts import check_same, check_shared, has_several
@@ -65,6 +65,8 @@ def fit(
     max_skipped: int = 10,
     log: MetricsLog | None = None,
     checkpoints: PathLike | None = None,
+    checkpoint_every: int | None = None,
+    keep: int = 2,
     progress: bool = True,
     devices: Devices | None = None,
     key: PRNGKeyArray,
@@ -101,11 +103,17 @@ def fit(
     - `max_skipped`: more skipped steps in a row than this are an error.
     - `log`: where to write a line per epoch and event. A run that is resumed writes the
         lines of the epochs before once more, so give it a new log.
-    - `checkpoints`: a folder for the state of this run after its last epoch, and the best
-        model so far. If it holds one, training goes on from there, and gives bit for bit
-        what it would have given without the interruption. More `epochs` than before may
-        be asked for. Functions (`loss_fn`, `optimiser`) cannot be compared: give the
-        same. Needs `eventjax[train]`.
+    - `checkpoints`: a folder for the state of this run after each epoch, the best model so
+        far included. If it holds one, training goes on from the newest, and gives bit for
+        bit what it would have given without the interruption. More `epochs` than before
+        may be asked for. Functions (`loss_fn`, `optimiser`) cannot be compared: give the
+        same. A checkpoint is written while training goes on, and counts once all of it is
+        there: a run may be killed at any moment. Needs `eventjax[train]`.
+    - `checkpoint_every`: for long epochs, after how many steps without a checkpoint one is
+        written within an epoch. A run that is resumed in an epoch draws and leaves out
+        the batches that it has seen already.
+    - `keep`: how many checkpoints stay, the oldest is removed when a new one is there. To
+        go on from one before the newest, remove the folders of those after it.
     - `progress`: whether to show a progress bar and a line per epoch.
     - `devices`: those between which each batch is divided, such as `jax.devices()`, see
         `make_step`; by default all runs on one. They may belong to several processes
@@ -120,8 +128,8 @@ def fit(
 
     **Raises:** `Failure` if a simulation fails otherwise than by a full buffer, if steps
     are skipped again and again, if validation gives a loss that is not finite, or if a
-    checkpoint is damaged. `ValueError` for arguments that do not fit each other, or a
-    checkpoint that is not of this run.
+    checkpoint is damaged or cannot be written. `ValueError` for arguments that do not fit
+    each other, an epoch without a batch, or a checkpoint that is not of this run.
     """
     if epochs < 1:
         raise ValueError(f"`epochs` must be at least 1, got {epochs}.")
@@ -130,15 +138,17 @@ def fit(
             "`select_best` needs `validation` data, which were not given. The training "
             "data cannot stand in for them, unless you say so with `select_on`."
         )
+    _check_checkpoints(checkpoints, checkpoint_every, keep)
     mesh = mesh_of(devices)
     if has_several(mesh):
+        every = 0 if checkpoint_every is None else checkpoint_every
         first = next(iter(batches.epoch(0)), None)
         check_same(
             model=model,
             batches=(np.array(len(batches)), first),
             epochs=np.array(epochs),
             validation=np.array(validation is not None),
-            checkpoints=np.array(checkpoints is not None),
+            checkpoints=np.array([checkpoints is not None, every, keep]),
             key=key,
         )
         if checkpoints is not None:
@@ -147,7 +157,7 @@ def fit(
     bar = Bar(epochs, len(batches)) if shown else Silent()
     run = Run(model, loss_fn, optimiser, trainable, max_skipped, log, bar, mesh)
     _check_metrics(run, validation)
-    store = None
+    store = NoCheckpoints()
     if checkpoints is not None:
         rules = {"select_best": select_best, "saturation": saturation}
         rules["validation"] = "none" if validation is None else "given"
@@ -156,18 +166,15 @@ def fit(
         if epoch_states(run.opt_state):
             rules["optimiser"] = settings_of(run.opt_state)
         mark = fingerprint(model, batches, trainable, learning_rate, key, **rules)
-        store = Checkpoints(checkpoints, mark)
-    with bar:
-        if store is not None:
-            store.restore(run, epochs)
+        store = Checkpoints(checkpoints, mark, checkpoint_every, keep)
+    with bar, store:
+        before = store.restore(run, epochs)
         run.log_devices()
         for epoch in range(run.notes.epoch + 1, epochs + 1):
-            start, tally = time.perf_counter(), Tally(saturation)
-            skipped = run.notes.skipped
-            for batch in batches.epoch(epoch - 1):
-                report = run.step(batch, key)
-                if report is not None:
-                    tally.add(report)
+            tally, before = Tally(saturation, before), None
+            for batch in _batches_left(batches, epoch, tally.steps):
+                store.within_epoch(run, tally)
+                tally.add(run.step(batch, key))
             row = {"epoch": epoch, "step": run.notes.step}
             row |= {f"train_{name}": value for name, value in tally.means().items()}
             if validation is not None:
@@ -178,17 +185,46 @@ def fit(
                 applied = run.notes.step - run.notes.skipped
                 rate = float(learning_rate(applied - 1))
                 row["learning_rate"] = rate * run.rate_scale
-            row["skipped"] = run.notes.skipped - skipped
-            row["seconds"] = time.perf_counter() - start
+            row["skipped"] = tally.skipped
+            row["seconds"] = tally.seconds
             value = None if select_best is None else row[f"{select_on}_{select_best}"]
             run.end_epoch(row, value)
-            if store is not None:
-                store.save(run)
+            store.after_epoch(run)
     history = run.notes.history
     if run.best is None:
         return Fitted(on_one(mesh, run.model), epochs, "last epoch", history)
     rule = f"highest {select_on} {select_best}, earliest epoch if several"
     return Fitted(on_one(mesh, run.best), run.notes.best_epoch, rule, history)
+
+
+def _batches_left(batches: EpochBatches, epoch: int, seen: int) -> Iterator[Any]:
+    """The batches of an epoch after those that were seen before an interruption."""
+    number = seen
+    for batch in it.islice(batches.epoch(epoch - 1), seen, None):
+        number += 1
+        yield batch
+    if number == seen:
+        raise ValueError(
+            f"`batches` gave no batch in epoch {epoch}"
+            + (f" after the {seen} that were seen before." if seen else ".")
+            + " `batches.epoch(number)` must begin anew at each call."
+        )
+
+
+def _check_checkpoints(
+    checkpoints: PathLike | None, checkpoint_every: int | None, keep: int
+) -> None:
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise ValueError(
+            f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}."
+        )
+    if checkpoint_every is not None and checkpoints is None:
+        raise ValueError(
+            "`checkpoint_every` needs `checkpoints`, a folder to write them to; it was "
+            "not given."
+        )
+    if keep < 1:
+        raise ValueError(f"`keep` must be at least 1, got {keep}.")
 
 
 def _check_metrics(run: Run, validation: EvaluationBatches | None) -> None:

@@ -12,7 +12,7 @@ class Silent:
     def __exit__(self, *_: Any) -> None:
         pass
 
-    def go_on_after(self, epoch: int) -> None:
+    def go_on_after(self, step: int) -> None:
         pass
 
     def step(self, loss: float) -> None:
@@ -43,7 +43,6 @@ class Bar:
                 "`progress=False`."
             ) from error
         self._epochs = epochs
-        self._steps = steps
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -63,8 +62,8 @@ class Bar:
     def __exit__(self, *_: Any) -> None:
         self._progress.stop()
 
-    def go_on_after(self, epoch: int) -> None:
-        self._progress.update(self._task, completed=epoch * self._steps)
+    def go_on_after(self, step: int) -> None:
+        self._progress.update(self._task, completed=step)
 
     def step(self, loss: float) -> None:
         self._progress.update(self._task, advance=1, loss=loss)

@@ -109,7 +109,8 @@ def is_first_process() -> bool:
 
 @contextlib.contextmanager
 def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
-    """A file beside `path` that takes its place if all goes well, and goes if not."""
+    """A file beside `path` that takes its place if all goes well, and goes if not: a full
+    disk leaves the old one, if there is one, and nothing of the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -119,8 +120,12 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.add_note(
+                f"{path} could not be written; what was there before still is."
+            )
         raise
 
 

@@ -135,7 +135,7 @@ class Run:
         if self._log is not None:
             for event in notes.events:
                 self._log.write(**event)
-        self._bar.go_on_after(notes.epoch)
+        self._bar.go_on_after(notes.step)
         self.log("resumed", epoch=notes.epoch)
 
     def adopt(self, grown: PyTree) -> None:

@@ -1,3 +1,6 @@
+import time
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -10,15 +13,44 @@ class Tally:
     **Arguments:**
 
     - `saturation`: a neuron is saturated that fires more often than this per sample.
+    - `before`: what `so_far` said of the steps before these, if there were any.
     """
 
-    def __init__(self, saturation: float):
+    def __init__(self, saturation: float, before: dict[str, Any] | None = None):
+        before = before or {}
         self._saturation = saturation
-        self._samples = 0
-        self._metrics: dict[str, float] = {}
-        self._spikes: list[np.ndarray | None] = []
+        self.steps: int = before.get("steps", 0)
+        self.skipped: int = before.get("skipped", 0)
+        self._start = time.perf_counter() - before.get("seconds", 0.0)
+        self._samples: int = before.get("samples", 0)
+        self._metrics: dict[str, float] = dict(before.get("metrics", {}))
+        self._spikes: list[np.ndarray | None] = [
+            None if x is None else np.array(x, np.int64)
+            for x in before.get("spikes", [])
+        ]
 
-    def add(self, report: Report) -> None:
+    @property
+    def seconds(self) -> float:
+        """How long these steps have taken so far."""
+        return time.perf_counter() - self._start
+
+    def so_far(self) -> dict[str, Any]:
+        """All that there is in it, in values that JSON knows."""
+        return {
+            "steps": self.steps,
+            "skipped": self.skipped,
+            "seconds": self.seconds,
+            "samples": self._samples,
+            "metrics": dict(self._metrics),
+            "spikes": [None if x is None else x.tolist() for x in self._spikes],
+        }
+
+    def add(self, report: Report | None) -> None:
+        """Count a step; `None` if it was skipped."""
+        self.steps += 1
+        if report is None:
+            self.skipped += 1
+            return
         samples, metrics, spikes = jax.device_get(
             (report.samples, report.metrics, report.spike_counts)
         )
