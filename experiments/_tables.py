@@ -1,5 +1,6 @@
 """What tables of README.md are made of."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,6 @@ def stored(path: Path, record: dict[str, Any]) -> str:
     """Where the figures are, and what they were measured with."""
     machine, jax = record["machine"], record["versions"]["jax"]
     return (
-        f"\n\n[Stored]({path.relative_to(ROOT)}), on {machine['cores']} cores of "
+        f"\n\n[Stored]({os.path.relpath(path, ROOT)}), on {machine['cores']} cores of "
         f"{machine['cpu']}, JAX {jax}."
     )

@@ -1,6 +1,7 @@
 """Tables of README.md that show what was measured of speed and memory."""
 
 import json
+import os
 from pathlib import Path
 
 from ._tables import markdown, ROOT, stored
@@ -84,7 +85,7 @@ def scaling(path: Path) -> str:
             ]
         )
     header = ["what grows", "from, to", "how", "gradient ms", "exponent"]
-    plot = path.with_suffix(".png").relative_to(ROOT)
+    plot = os.path.relpath(path.with_suffix(".png"), ROOT)
     return (
         markdown([*header, "MB", "exponent"], rows)
         + f"\n\n![the same as a plot]({plot})"

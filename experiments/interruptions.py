@@ -102,6 +102,7 @@ class _Attempt:
 
     def __init__(self, folder: Path, cache: Path):
         self._folder = folder
+        self._before = self._checkpoints()
         context = multiprocessing.get_context("spawn")
         mine, theirs = context.Pipe(duplex=False)
         self._process = context.Process(
@@ -133,10 +134,19 @@ class _Attempt:
             raise self._error()
         if interrupted_run.is_done(self._folder):
             return None
-        names = [path.name for path in (self._folder / "checkpoints").glob("*")]
-        if not all(name.isdecimal() for name in names):
+        # What an attempt before has left unfinished may still be there, untouched.
+        now = self._checkpoints()
+        complete = {(name, when) for name, when in now if name.isdecimal()}
+        if now - complete - self._before:
             return "write"  # into a folder of a temporary name
-        return "removal" if len(names) > interrupted_run.KEEP else "step"
+        if len(complete) > interrupted_run.KEEP and complete - self._before:
+            return "removal"
+        return "step"
+
+    def _checkpoints(self) -> set[tuple[str, int]]:
+        """Names, and when something in them has changed."""
+        paths = (self._folder / "checkpoints").glob("*")
+        return {(path.name, path.stat().st_mtime_ns) for path in paths}
 
     def _error(self) -> RuntimeError:
         return RuntimeError(

@@ -3,6 +3,9 @@
 Do not import eventjax here: the hook that checks type hints must be installed first.
 """
 
+import os
+from pathlib import Path
+
 import jax
 import pytest
 
@@ -12,6 +15,29 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Two devices on any machine, so that sharding is tested for real.
 jax.config.update("jax_num_cpu_devices", 2)
+# Programs are large and run for a moment only: most of the time of all tests is spent in
+# compiling them. Processes that tests start see the variable.
+jax.config.update("jax_disable_most_optimizations", True)
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
+SLOW = Path(__file__).parent / "slow.txt"
+
+
+@pytest.hookimpl(tryfirst=True)  # before markers select
+def pytest_collection_modifyitems(config, items):
+    """Mark what `slow.txt` names. A name that nothing has is an error, if all is there."""
+    lines = SLOW.read_text(encoding="utf-8").splitlines()
+    names = [line for line in lines if line and not line.startswith("#")]
+    found = set()
+    for item in items:
+        own = item.nodeid.removeprefix("tests/")
+        for name in names:
+            if own == name or (name.endswith("*") and own.startswith(name[:-1])):
+                item.add_marker(pytest.mark.slow)
+                found.add(name)
+    missing = set(names) - found
+    if config.args == config.getini("testpaths") and missing:
+        raise pytest.UsageError(f"{SLOW} names what is not there: {sorted(missing)}")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -42,16 +42,6 @@ WITH_CODE = [page for page in PAGES if blocks(page, "python")]
 WITH_SHELL = [page for page in PAGES if blocks(page, "bash", "sh")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiling_fast():
-    """The programs are large and run for a moment only."""
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, True)
-    yield
-    jax.config.update(name, before)
-
-
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
 def test_code(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

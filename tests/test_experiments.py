@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -26,14 +25,6 @@ FILES = {
     "results.json",
     "voltage.png",
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """The programs are large and run for a moment only."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _check(folder, files, results, settings):

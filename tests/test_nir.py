@@ -20,14 +20,6 @@ Dialect = ej.interop.Dialect
 T1 = 30.0  # ms
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """The programs run for a moment only."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @eqx.filter_jit
 def run(network, spikes):
     return ej.simulate(network, spikes, T1)

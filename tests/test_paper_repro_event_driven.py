@@ -38,14 +38,6 @@ from paper_repro.event_driven_learning.rows import (  # noqa: E402
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """The programs are large and run for a moment only."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 PAPER = next(paper for paper in papers() if paper.name == "event_driven_learning")
 
 

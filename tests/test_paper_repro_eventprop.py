@@ -221,15 +221,6 @@ def test_paired_differences():
     assert "| **0** | 3 | 1 |" in text
 
 
-@pytest.fixture
-def _compile_fast():
-    """The programs are large and run for a moment only."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.mark.usefixtures("_compile_fast")
 def test_a_run_cut_off_goes_on_and_ends_where_it_would_have(tmp_path, monkeypatch):
     made_up(tmp_path / "data")
     config = dataclasses.replace(

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import tables
+from experiments import _tables_of_speed, tables
 from experiments.benchmark import scaling, workloads
 
 
@@ -80,7 +80,8 @@ def test_a_gradient_that_is_not_finite_is_an_error(monkeypatch):
 
 def test_stored_series_are_shown(rows, tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "RESULTS", tmp_path)
-    monkeypatch.setattr(tables, "MEASURED", tmp_path)
+    places = {"scaling": (tmp_path / "scaling-W2-cpu.json", _tables_of_speed.scaling)}
+    monkeypatch.setattr(tables, "FROM_FILES", places)
     assert "scaling" not in tables.tables()
     base = workloads.W2(batch=8)
     path = scaling.store(scaling.Scaling(), base, rows)
@@ -92,11 +93,11 @@ def test_stored_series_are_shown(rows, tmp_path, monkeypatch):
     assert scaling.table(rows).row_count == 8
 
 
-def test_memory_is_shown_where_it_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "MEASURED", tmp_path)
+def test_memory_is_shown_where_it_is_asked_for(tmp_path):
     row = {"library": "eventjax", "note": "", "grad_ms": 2.0, "fwd_ms": 1.0}
     row |= {"compile_s": 3.0, "peak_mb": 12.34, "spikes": 5.0}
     row |= {"machine": {"cpu": "some", "cores": 2}, "versions": {"jax": "1"}}
-    (tmp_path / "W2-cpu.json").write_text(json.dumps({"rows": [row]}))
-    assert "| 12.3 |" in tables.tables()["speed W2"]()
-    assert "| 12.3 |" not in tables.speed("W2")
+    path = tmp_path / "W2-cpu.json"
+    path.write_text(json.dumps({"rows": [row]}))
+    assert "| 12.3 |" in _tables_of_speed.with_memory(path)
+    assert "| 12.3 |" not in _tables_of_speed.workload(path)
