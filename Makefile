@@ -56,6 +56,8 @@ bench: peers  ## Measure all workloads beside the other libraries
 	$(BIN)/python -m experiments.benchmark WD --peers --store
 	$(BIN)/python -m experiments.benchmark.delays --store
 	$(BIN)/python -m experiments.benchmark.scaling --store
+	$(BIN)/python -m experiments.benchmark.devices --store
+	$(BIN)/python -m experiments.benchmark.load --store
 
 tables: $(INSTALLED)  ## Write what is stored into the tables of README.md
 	$(BIN)/python -m experiments.tables
