@@ -17,7 +17,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 # Programs are large and run for a moment only: most of the time of all tests is spent in
 # compiling them. Processes that tests start see the variable.
-jax.config.update("jax_disable_most_optimizations", True)
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 SLOW = Path(__file__).parent / "slow.txt"
@@ -41,7 +40,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _forget_programs():
-    """Thousands of compiled programs take more memory maps than Linux allows a process."""
+def _programs(request):
+    """Compile fast, unless the module has `OPTIMISED = True`, and forget programs at its
+    end: thousands of them take more memory maps than Linux allows a process."""
+    fast = not getattr(request.module, "OPTIMISED", False)
+    jax.config.update("jax_disable_most_optimizations", fast)
     yield
     jax.clear_caches()

@@ -21,7 +21,7 @@ from eventjax._solver import _chunked, _layer_kernel
 from eventjax._solver._problem import LayerProblem
 
 
-T1, CAPACITY = 60.0, 256
+T1, CAPACITY = 60.0, 320
 WINDOWS = _chunked.solve, _equations.backward
 FUSED = _layer_kernel.solve, _kernel_equations.backward
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import tables
+from experiments import _tables_of_speed
 from experiments.benchmark import load
 
 
@@ -83,15 +83,15 @@ def test_a_full_buffer_and_unknown_names_are_told(monkeypatch):
         load.spawned("events, one call", SMALL)
 
 
-def test_table_of_stored_rows(monkeypatch, tmp_path):
+def test_table_of_stored_rows(tmp_path):
     record = {
         "rows": [ROW, {**ROW, "how": "one call", "slowdown": None}],
         "machine": {"cores": 2, "cpu": "some"},
         "versions": {"jax": "0"},
     }
-    (tmp_path / "load-cpu.json").write_text(json.dumps(record))
-    monkeypatch.setattr(tables, "MEASURED", tmp_path)
-    text = tables.load()
+    path = tmp_path / "load-cpu.json"
+    path.write_text(json.dumps(record))
+    text = _tables_of_speed.load(path)
     assert "| events | in pieces | 1 | 1 | 0.1 | 1.00 | 10 | 20 |" in text
     assert "| events | one call | 1 | 1 | 0.1 | - | 10 | 20 |" in text
 
