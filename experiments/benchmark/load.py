@@ -47,6 +47,7 @@ from experiments.benchmark import _measure
 
 INPUTS = 700
 LARGEST_SLOWDOWN = 1.3
+SHORT = 5.0  # s: a course of pieces that is run some times over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,17 +139,26 @@ def in_pieces(load: Load, duration: float, per_ms: float) -> dict[str, Any]:
     state = (ej.LayerState(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rest)),)
     given = piece_of_input(0, events, load.piece)
     # With places for spikes in flight, so that all pieces are runs of one program.
-    state = _nothing(jax.eval_shape(run, network, *given, state)[0])
-    compiled = run.lower(network, *given, state).compile()
-    count, walls, cpus = 0, [], []
-    for k in range(pieces):
-        given = piece_of_input(k, events, load.piece)
-        wall, cpu = time.perf_counter(), time.process_time()
-        state, spikes, okay = jax.block_until_ready(compiled(network, *given, state))
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-        _demand(okay, f"piece {k}")
-        count += int(spikes)
+    start = _nothing(jax.eval_shape(run, network, *given, state)[0])
+    compiled = run.lower(network, *given, start).compile()
+
+    def course():
+        """All pieces, one after the other: spikes, and times of each piece."""
+        count, walls, cpus, state = 0, [], [], start
+        for k in range(pieces):
+            given = piece_of_input(k, events, load.piece)
+            wall, cpu = time.perf_counter(), time.process_time()
+            out = jax.block_until_ready(compiled(network, *given, state))
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+            state, spikes, okay = out
+            _demand(okay, f"piece {k}")
+            count += int(spikes)
+        return count, walls, cpus
+
+    count, walls, cpus = course()
+    if sum(walls) < SHORT:  # pieces of milliseconds, which a moment's noise may double
+        cpus = np.min([cpus, *(course()[2] for _ in range(4))], axis=0).tolist()
     tenth = max(1, pieces // 10)
     first, last = statistics.median(cpus[:tenth]), statistics.median(cpus[-tenth:])
     return {
