@@ -158,7 +158,7 @@ def in_pieces(load: Load, duration: float, per_ms: float) -> dict[str, Any]:
 
     count, walls, cpus = course()
     if sum(walls) < SHORT:  # pieces of milliseconds, which a moment's noise may double
-        cpus = np.min([cpus, *(course()[2] for _ in range(4))], axis=0).tolist()
+        cpus = np.median([cpus, *(course()[2] for _ in range(8))], axis=0).tolist()
     tenth = max(1, pieces // 10)
     first, last = statistics.median(cpus[:tenth]), statistics.median(cpus[-tenth:])
     return {
