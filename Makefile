@@ -82,7 +82,7 @@ lock:  ## Renew requirements.lock
 	rm -r .venv-lock
 
 clean:  ## Remove caches and builds; environments and results stay
-	rm -rf build dist site .pytest_cache .ruff_cache
+	rm -rf build dist site .hypothesis .pytest_cache .ruff_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -r {} +
 
 $(INSTALLED): pyproject.toml requirements.lock
