@@ -21,7 +21,7 @@ from eventjax._solver import _chunked, _layer_kernel
 from eventjax._solver._problem import LayerProblem
 
 
-T1, CAPACITY = 60.0, 320
+T1, CAPACITY = 60.0, 256
 WINDOWS = _chunked.solve, _equations.backward
 FUSED = _layer_kernel.solve, _kernel_equations.backward
 
@@ -37,7 +37,8 @@ def problem(copies=0, delays=(1.0, 2.0), num=12, dtype=jnp.float64) -> LayerProb
     near = lambda x: x * jr.uniform(next(keys), (1, num), dtype, 0.8, 1.2)
     recurrent = delay = None
     if copies:
-        recurrent = 0.8 * jr.normal(next(keys), (copies, num, num), dtype)
+        # Inhibition on the whole, so that activity does not feed itself
+        recurrent = 0.8 * jr.normal(next(keys), (copies, num, num), dtype) - 0.3
         delay = jr.uniform(next(keys), (copies, num), dtype, *delays)
     number = lambda x: jnp.asarray(x, dtype)
     return LayerProblem(
