@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from hypothesis import given, HealthCheck, settings, strategies as st
+from fuzzing import fuzzed
+from hypothesis import given, strategies as st
 
 import eventjax as ej
 import eventjax.data as data
@@ -16,16 +17,6 @@ from eventjax.encoders._latency import check_form as check_values
 
 
 SAMPLES, PLACES, SOURCES, STEPS = 2, 6, 4, 5
-
-
-def fuzzed(examples: int):
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 def few_and_many(few: int, many: int, **drawn):

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, HealthCheck, settings, strategies as st
+from fuzzing import fuzzed
+from hypothesis import given, strategies as st
 
 
 pytest.importorskip("tensorflow_datasets", reason="needs the extra eventjax[data]")
@@ -316,16 +317,6 @@ damages = st.lists(
     min_size=1,
     max_size=3,
 )
-
-
-def fuzzed(examples: int):
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 def damaged_all(content: bytes, changes: list[Damage]) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import _tables_of_speed
-from experiments.benchmark import load
+from experiments.benchmark import load, load_cases
 
 
 SMALL = load.Load(events=10_000, neurons=40, duration=500.0, few=16, piece=100.0)
@@ -25,8 +25,8 @@ ROW = {
 
 
 def test_pieces_and_one_call_give_the_same_spikes():
-    pieces = load.in_pieces(SMALL, *load._of_events(SMALL))
-    whole = load.in_one_call(SMALL, *load._of_events(SMALL))
+    pieces = load_cases.in_pieces(SMALL, *load_cases._of_events(SMALL))
+    whole = load_cases.in_one_call(SMALL, *load_cases._of_events(SMALL))
     assert pieces["events"] == whole["events"] == SMALL.events
     assert pieces["slowdown"] > 0 and whole["slowdown"] is None
     # Times of pieces are float32, and so is where they are put in the whole.
@@ -35,9 +35,9 @@ def test_pieces_and_one_call_give_the_same_spikes():
 
 
 def test_input_is_that_of_its_pieces():
-    whole = load.all_input(3, 50, 100.0)
+    whole = load_cases.all_input(3, 50, 100.0)
     for k in range(3):
-        times, sources = load.piece_of_input(k, 50, 100.0)
+        times, sources = load_cases.piece_of_input(k, 50, 100.0)
         here = slice(50 * k, 50 * (k + 1))
         np.testing.assert_allclose(whole.times[here] - 100.0 * k, times, rtol=1e-12)
         np.testing.assert_array_equal(whole.sources[here], sources)
@@ -74,7 +74,7 @@ def test_broken_promises_are_told(monkeypatch, capsys, change, message):
 
 def test_a_full_buffer_and_unknown_names_are_told(monkeypatch):
     with pytest.raises(RuntimeError, match="piece 3 did not end well"):
-        load._demand(jnp.zeros((), bool), "piece 3")
+        load_cases._demand(jnp.zeros((), bool), "piece 3")
     with pytest.raises(ValueError, match="no case 'evens'"):
         next(load.rows(dataclasses.replace(SMALL, only=("evens",))))
     done = type("Done", (), {"returncode": 1, "stderr": "out of memory", "stdout": ""})
