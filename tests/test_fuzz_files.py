@@ -493,6 +493,22 @@ def test_heap_without_end_is_refused(readers):
     named(readers, "shd.h5", endless, "the heap at byte .* has no end")
 
 
+@pytest.mark.parametrize(
+    "before, after, message",
+    [
+        # Where the parts of a float16 are, and its bias
+        (b"\x0a\x05\x00\x0a\x0f\x00", b"\x0a\x05\x00\x0a\xff\x7f", "precision"),
+        # Text of three bytes, and its encoding
+        (b"\x13\x01\x00\x00\x03\x00", b"\x13\x21\x00\x00\x03\x00", "encoding"),
+    ],
+)
+def test_types_that_cannot_be(readers, before, after, message):
+    """h5py says so without the name of the file, one as a `TypeError`."""
+    content = readers["shd.h5"][0].intact
+    assert before in content
+    named(readers, "shd.h5", content.replace(before, after), message)
+
+
 def test_fewer_samples_than_the_file_has_room_for(readers):
     content = readers["riff.wav"][0].intact
     place = content.index(b"data") + 4
