@@ -144,7 +144,7 @@ class ShdFile:
         return dataset
 
     def _wrong(self, reason: str) -> ValueError:
-        return _Wrong(
+        return ValueError(
             f"`{self._path}` is not what it should be: {reason}. Replace it by the "
             "original."
         )
@@ -174,18 +174,12 @@ def open_shd_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
         return stack.enter_context(h5py.File(place, "r"))
 
 
-class _Wrong(ValueError):
-    """An error of ours, which names the file."""
-
-
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
     """An error of a reading library as one that names the file. What the system refuses,
     such as writing to a full disk, has a number and is left alone."""
     try:
         yield
-    except _Wrong:
-        raise
     # The last two are h5py's for types of numbers and strings that cannot be.
     except (
         OSError,
@@ -196,6 +190,8 @@ def _damage_named(path: Path) -> Iterator[None]:
         ValueError,
     ) as error:
         if isinstance(error, OSError) and error.errno is not None:
+            raise
+        if f"`{path}`" in str(error):  # one of ours
             raise
         raise ValueError(
             f"`{path}` is damaged or incomplete: {error}. Replace it by the original."
