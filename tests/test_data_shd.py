@@ -524,8 +524,8 @@ def test_names():
 def test_missing_extra(monkeypatch, tmp_path):
     import sys
 
-    monkeypatch.delitem(sys.modules, "eventjax.data._shd_builder")
-    monkeypatch.delitem(sys.modules, "eventjax.data._shd_file")
+    for module in ("_shd_builder", "_shd_file", "_hdf5_file"):
+        monkeypatch.delitem(sys.modules, f"eventjax.data.{module}")
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"h5py.*pip install 'eventjax\[data\]'"):
         load(tmp_path)

@@ -34,6 +34,7 @@ from eventjax.data._cifar_file import parse_names, parse_pictures
 from eventjax.data._cifar_jpeg_builder import _decode
 from eventjax.data._example_timit import phone_lines, riff_bytes, sphere_bytes
 from eventjax.data._flac_file import flac_bytes
+from eventjax.data._hdf5_file import Hdf5File
 from eventjax.data._idx import parse_idx
 from eventjax.data._librispeech_files import find_readings
 from eventjax.data._phone_file import parse_phones, PhoneSegments
@@ -507,6 +508,26 @@ def test_types_that_cannot_be(readers, before, after, message):
     content = readers["shd.h5"][0].intact
     assert before in content
     named(readers, "shd.h5", content.replace(before, after), message)
+
+
+def test_what_the_library_crashes_on_is_an_error(readers):
+    """Lists of a kind that is not there: HDF5 2.0.0 goes down, and only its process."""
+    content = readers["shd.h5"][0].intact
+    lists = b"\x19\x00\x00\x00\x10\x00\x00\x00"
+    assert lists in content
+    damaged = content.replace(lists, lists[:1] + b"\xda" + lists[2:])
+    named(readers, "shd.h5", damaged, "damaged or incomplete")
+
+
+def test_a_process_that_is_gone_says_so(readers):
+    reader, path = readers["shd.h5"]
+    path.write_bytes(reader.intact)
+    with Hdf5File(path) as file:
+        assert file.read("labels").tolist() == [1, 0, 1]
+        file._process.kill()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=r"crashed on it \(SIGKILL\)"):
+                file.read("labels")
 
 
 def test_fewer_samples_than_the_file_has_room_for(readers):

@@ -10,10 +10,11 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
 
+from ._hdf5_file import Hdf5File
 from ._hdf5_heaps import find_endless_heap
 from ._raw_files import PACKED
 
@@ -39,21 +40,21 @@ class ShdFile:
     """
 
     def __init__(
-        self, file: h5py.File, path: Path, num_classes: int, needs_speakers: bool
+        self, file: Hdf5File, path: Path, num_classes: int, needs_speakers: bool
     ):
         self._file, self._path = file, path
         with self._reading():
-            self._times = self._ragged("spikes/times", "f", "numbers with a fraction")
-            self._units = self._ragged("spikes/units", "iu", "integers")
+            num_times = self._num_lists("spikes/times", "f", "numbers with a fraction")
+            num_units = self._num_lists("spikes/units", "iu", "integers")
             self.label = self._integers("labels", num_classes - 1)
             self.label_names = self._words(num_classes)
-            if needs_speakers or "extra/speaker" in file:
+            if needs_speakers or file.describe("extra/speaker") is not None:
                 self.speaker = self._integers("extra/speaker", np.iinfo(np.int32).max)
             else:
                 self.speaker = np.full(len(self.label), -1, np.int64)
         lengths = {
-            "spikes/times": len(self._times),
-            "spikes/units": len(self._units),
+            "spikes/times": num_times,
+            "spikes/units": num_units,
             "labels": len(self.label),
             "extra/speaker": len(self.speaker),
         }
@@ -73,9 +74,13 @@ class ShdFile:
         cannot be.
         """
         for start in range(0, len(self), _EXAMPLES_PER_READ):
-            stop = start + _EXAMPLES_PER_READ
+            stop = min(start + _EXAMPLES_PER_READ, len(self))
             with self._reading():
-                pairs = zip(self._times[start:stop], self._units[start:stop])
+                pairs = zip(
+                    self._file.read_lists("spikes/times", start, stop),
+                    self._file.read_lists("spikes/units", start, stop),
+                    strict=True,
+                )
             for i, (seconds, units) in enumerate(pairs, start):
                 yield self._checked(i, seconds, units)
 
@@ -101,20 +106,20 @@ class ShdFile:
         order = np.argsort(times, kind="stable")
         return times[order], units[order].astype(np.uint16)
 
-    def _ragged(self, name: str, kinds: str, what: str) -> h5py.Dataset:
-        dataset = self._dataset(name)
-        dtype = h5py.check_vlen_dtype(dataset.dtype)
-        if dtype is None or dtype.kind not in kinds:
+    def _num_lists(self, name: str, kinds: str, what: str) -> int:
+        found = self._dataset(name)
+        if not found["lists"] or found["kind"] not in kinds:
             raise self._wrong(
                 f"`{name}` must hold lists of {what}, found "
-                f"{dataset.dtype if dtype is None else f'lists of {dtype}'}"
+                f"{'lists of ' if found['lists'] else ''}{found['dtype']}"
             )
-        return dataset
+        return found["shape"][0]
 
     def _integers(self, name: str, largest: int) -> np.ndarray:
-        values = self._dataset(name)[:]
-        if values.dtype.kind not in "iu":
-            raise self._wrong(f"`{name}` must hold integers, found {values.dtype}")
+        found = self._dataset(name)
+        if found["lists"] or found["kind"] not in "iu":
+            raise self._wrong(f"`{name}` must hold integers, found {found['dtype']}")
+        values = self._file.read(name)
         wrong = (values < 0) | (values > largest)
         if wrong.any():
             raise self._wrong(
@@ -124,24 +129,26 @@ class ShdFile:
         return values.astype(np.int64)
 
     def _words(self, num_classes: int) -> list[str]:
-        values = self._dataset("extra/keys")[:]
-        words = [x.decode() if isinstance(x, bytes) else x for x in values.tolist()]
-        strings = all(isinstance(x, str) for x in words)
-        if not strings or len(words) != num_classes or len(set(words)) != num_classes:
+        self._dataset("extra/keys")
+        values = self._file.read("extra/keys")
+        words = values.tolist()
+        if values.dtype.kind != "U" or not (
+            len(words) == len(set(words)) == num_classes
+        ):
             raise self._wrong(
                 f"`extra/keys` must hold {num_classes} different words, found {words}"
             )
         return words
 
-    def _dataset(self, name: str) -> h5py.Dataset:
-        dataset = self._file.get(name)
-        if not isinstance(dataset, h5py.Dataset):
+    def _dataset(self, name: str) -> dict[str, Any]:
+        found = self._file.describe(name)
+        if found is None:
             raise self._wrong(f"there is no `{name}` in it")
-        if dataset.ndim != 1:
+        if len(found["shape"]) != 1:
             raise self._wrong(
-                f"`{name}` must have one axis, found the shape {dataset.shape}"
+                f"`{name}` must have one axis, found the shape {tuple(found['shape'])}"
             )
-        return dataset
+        return found
 
     def _wrong(self, reason: str) -> ValueError:
         return ValueError(
@@ -153,7 +160,7 @@ class ShdFile:
         return _damage_named(self._path)
 
 
-def open_shd_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
+def open_shd_file(path: Path, stack: contextlib.ExitStack) -> Hdf5File:
     """A file open for reading, unpacked to a temporary place if it is gzipped. Both last
     as long as `stack`.
 
@@ -171,7 +178,7 @@ def open_shd_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
         endless = find_endless_heap(place)
         if endless is not None:
             raise OSError(f"the heap at byte {endless} has no end")
-        return stack.enter_context(h5py.File(place, "r"))
+        return stack.enter_context(Hdf5File(place))
 
 
 @contextlib.contextmanager
@@ -180,18 +187,8 @@ def _damage_named(path: Path) -> Iterator[None]:
     such as writing to a full disk, has a number and is left alone."""
     try:
         yield
-    # The last two are h5py's for types of numbers and strings that cannot be.
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (OSError, EOFError, zlib.error, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise
-        if f"`{path}`" in str(error):  # one of ours
             raise
         raise ValueError(
             f"`{path}` is damaged or incomplete: {error}. Replace it by the original."
