@@ -15,10 +15,6 @@ from eventjax import Direct, Eventprop
 from eventjax._solver._problem import LayerProblem
 
 
-# Without optimisation XLA's code for CPU gives `Direct` spike times that are off by 1e-8.
-OPTIMISED = True
-
-
 PER_KIND = 125
 T1 = 200.0
 

@@ -12,10 +12,6 @@ from networks import dense, random_lif, random_spikes, random_weight
 import eventjax as ej
 
 
-# Without optimisation XLA's code for CPU gives `Direct` spike times that are off by 1e-8.
-OPTIMISED = True
-
-
 BATCH, INPUTS, NEURONS, EVENTS, CAPACITY = 2, 4, 6, 14, 96
 T1 = 60.0
 LAGS = (0.0, 5.0, 2.5)

@@ -12,10 +12,6 @@ from eventjax._adjoint._direct import direct_run
 from eventjax._solver._problem import LayerProblem
 
 
-# Without optimisation XLA's code for CPU gives `Direct` spike times that are off by 1e-8.
-OPTIMISED = True
-
-
 BATCH, NEURONS, ROWS, EVENTS, CAPACITY = 3, 6, 4, 12, 80
 T0, T1 = 2.0, 50.0
 

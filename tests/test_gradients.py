@@ -11,7 +11,7 @@ from networks import dense, random_lif, random_spikes, random_weight
 import eventjax as ej
 
 
-# Without optimisation XLA's code for CPU gives `Direct` spike times that are off by 1e-8.
+# 200 networks at many parameters: running takes longer than compiling.
 OPTIMISED = True
 
 

@@ -82,7 +82,10 @@ def test_flow_solves_the_equations(kind):
         moves = field(neuron, unravel(jnp.asarray(y)), drive)
         return np.concatenate([np.asarray(dt * x) for x in jax.tree.leaves(moves)])
 
-    want = solve_ivp(rate, (0, 1), flat, method="DOP853", rtol=1e-11, atol=1e-12)
+    # The upstroke of a quadratic neuron has a kink, which a long step may not notice.
+    longest = 1e-3 if kind is ej.DeltaQIF else np.inf
+    how = dict(method="DOP853", rtol=1e-11, atol=1e-12, max_step=longest)
+    want = solve_ivp(rate, (0, 1), flat, **how)
     got = jax.flatten_util.ravel_pytree(flow(neuron, state, drive, dt))[0]
     np.testing.assert_allclose(got, want.y[:, -1], rtol=1e-7, atol=1e-9)
     halves = flow(neuron, flow(neuron, state, drive, dt / 2), drive, dt / 2)

@@ -13,10 +13,6 @@ from eventjax._connection._sort import ranks
 from eventjax._solver import _chunked, _tiles
 
 
-# Without optimisation XLA's code for CPU gives `Direct` spike times that are off by 1e-8.
-OPTIMISED = True
-
-
 BATCH, INPUTS, NEURONS, CAPACITY, T1 = 3, 4, 6, 160, 50.0
 DELAYS = {
     "none": None,  # no recurrence

@@ -95,8 +95,7 @@ def crossing(
         return jnp.any(active) & (count < _MAX_STEPS)
 
     def improve(carry):
-        low, high, s, last_step, active, count = carry
-        gap, slope = gap_and_slope(s)
+        low, high, s, gap, slope, last_step, active, count = carry
         low = jnp.where(gap < 0, s, low)
         high = jnp.where(gap < 0, high, s)
         newton = s - gap / jnp.where(slope > 0, slope, 1.0)
@@ -107,9 +106,12 @@ def crossing(
         new = jnp.where(good & (quick | last), newton, low + (high - low) / 2)
         new = jnp.where(active, new, s)
         active &= ~last & (new != s)
-        return low, high, new, jnp.abs(new - s), active, count + 1
+        step = jnp.abs(new - s)
+        return low, high, new, *gap_and_slope(new), step, active, count + 1
 
-    carry = (low, high, low, high - low, crosses, 0)
+    # The gap is carried so that all its uses see one value: compiled code may round it in
+    # one way for each, and tell its sign in two ways.
+    carry = (low, high, low, *gap_and_slope(low), high - low, crosses, 0)
     s = lax.while_loop(unfinished, improve, carry)[2]
     return jnp.where(starts_above, 0.0, jnp.where(crosses, s, jnp.inf))
 

@@ -15,6 +15,11 @@ _MAX_STEPS = 200
 
 class _Search(eqx.Module):
     h: Array
+    # Value, slope and rounding error at h, carried so that all their uses see the same:
+    # compiled code may round a value in one way for each, and tell its sign in two ways.
+    f: Array
+    slope: Array
+    noise: Array
     low: Array
     high: Array
     step: Array  # the size of the last step
@@ -42,20 +47,22 @@ def rising_root(
     eps = float(jnp.finfo(low.dtype).eps)
 
     def improve(at: _Search) -> _Search:
-        f, slope, noise = course(at.h)
+        f, slope = at.f, at.slope
         low, high = jnp.where(f < 0, at.h, at.low), jnp.where(f < 0, at.high, at.h)
         newton = at.h - f / jnp.where(slope > 0, slope, 1.0)
         inside = (slope > 0) & (newton >= low) & (newton <= high)
         quick = jnp.abs(2 * f) <= jnp.abs(at.step * slope)
         # Where the function cannot be told from zero its sign says nothing any more.
-        last = (jnp.abs(f) <= noise) | (jnp.abs(newton - at.h) <= eps * newton)
+        last = (jnp.abs(f) <= at.noise) | (jnp.abs(newton - at.h) <= eps * newton)
         last &= inside
         h = jnp.where(inside & (quick | last), newton, low + 0.5 * (high - low))
         h = jnp.where(at.moving, h, at.h)
         moving = at.moving & ~last & (h != at.h)
-        return _Search(h, low, high, jnp.abs(h - at.h), moving, at.count + 1)
+        step = jnp.abs(h - at.h)
+        return _Search(h, *course(h), low, high, step, moving, at.count + 1)
 
-    start = _Search(guess, low, high, high - low, wanted, jnp.array(0, jnp.int32))
+    count = jnp.array(0, jnp.int32)
+    start = _Search(guess, *course(guess), low, high, high - low, wanted, count)
     return lax.while_loop(
         lambda at: jnp.any(at.moving) & (at.count < _MAX_STEPS), improve, start
     ).h
