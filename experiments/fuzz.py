@@ -1,7 +1,7 @@
 """Fuzz the solvers, and store how much was looked at and what was found.
 
-Runs the slow tests of `tests/test_fuzz_solvers.py` with a seed, each on as many random
-networks as asked for; hours with many.
+Runs the slow tests of `tests/test_fuzz_solvers.py` and `tests/test_fuzz_neurons.py` with a
+seed, each on as many random networks as asked for; hours with many.
 
     python -m experiments.fuzz
     python -m experiments.fuzz --seed 1 --examples 1000 --only refractory
@@ -24,7 +24,7 @@ import eventjax as ej
 
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ROOT / "tests" / "test_fuzz_solvers.py"
+TESTS = [ROOT / "tests" / f"test_fuzz_{x}.py" for x in ("solvers", "neurons")]
 # The tests read the first, and write to the file that the second names.
 EXAMPLES, TALLY = "EVENTJAX_FUZZ_EXAMPLES", "EVENTJAX_FUZZ_TALLY"
 
@@ -53,7 +53,8 @@ def run(settings: Settings) -> dict[str, Any]:
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         report, tally = Path(folder, "report.xml"), Path(folder, "tally.json")
-        command = [sys.executable, "-m", "pytest", str(TESTS), "-m", "slow", "-q"]
+        command = [sys.executable, "-m", "pytest", *map(str, TESTS)]
+        command += ["-m", "slow", "-q"]
         command += ["--numprocesses", "0", f"--junitxml={report}"]
         command += ["-k", settings.only] if settings.only else []
         command.append(f"--hypothesis-seed={settings.seed}")
@@ -61,7 +62,7 @@ def run(settings: Settings) -> dict[str, Any]:
         subprocess.run(command, cwd=ROOT, env=os.environ | names, check=False)
         if not tally.exists():
             raise RuntimeError(
-                f"no test of {TESTS.name} ran, see above: does `--only "
+                "no test ran, see above: does `--only "
                 f"{settings.only}` name any, and is Hypothesis installed?"
             )
         seen = json.loads(tally.read_text(encoding="utf-8"))

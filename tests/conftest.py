@@ -3,6 +3,8 @@
 Do not import eventjax here: the hook that checks type hints must be installed first.
 """
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -47,3 +49,14 @@ def _programs(request):
     jax.config.update("jax_disable_most_optimizations", fast)
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def fuzz_tally():
+    """For `python -m experiments.fuzz`, if that is what runs the tests: all that was
+    looked at up to the end of a file."""
+    yield
+    if path := os.environ.get("EVENTJAX_FUZZ_TALLY"):
+        from fuzz_checks import TALLY
+
+        Path(path).write_text(json.dumps(dataclasses.asdict(TALLY)), encoding="utf-8")

@@ -129,7 +129,7 @@ def _back(rng, lif: dict, size: int, kind: str) -> np.ndarray:
     return back * scale
 
 
-def _delay(rng, shape, kind: str) -> np.ndarray:
+def draw_delay(rng, shape, kind: str) -> np.ndarray:
     if kind == "zero":
         return np.zeros(shape)
     if kind == "equal":
@@ -185,12 +185,16 @@ def draw_network(kinds: Kinds, shape: Shape, capacity: int) -> ej.Network:
     lif = _lif(rng, shape.hidden, kinds.taus)
     connection = dense(array(_weight(rng, lif, INPUTS, kinds.weights)))
     if shape.synaptic:
-        delay = array(_delay(rng, (INPUTS, shape.hidden), kinds.delays))
+        delay = array(draw_delay(rng, (INPUTS, shape.hidden), kinds.delays))
         connection = ej.SynapticDelay(connection, delay)
     back = None
     if shape.recurrent:
         weight = array(_back(rng, lif, shape.hidden, kinds.recurrent))
-        late = array(_delay(rng, shape.hidden, kinds.delays)) if shape.delayed else None
+        late = (
+            array(draw_delay(rng, shape.hidden, kinds.delays))
+            if shape.delayed
+            else None
+        )
         back = dense(weight, late)
     neuron = ej.LIF(shape.hidden, **arrays(lif))
     if shape.refractory:
@@ -199,7 +203,7 @@ def draw_network(kinds: Kinds, shape: Shape, capacity: int) -> ej.Network:
     if shape.outputs:
         lif = _lif(rng, shape.outputs, kinds.taus)
         weight = array(_weight(rng, lif, shape.hidden, kinds.weights))
-        delay = array(_delay(rng, shape.hidden, kinds.delays))
+        delay = array(draw_delay(rng, shape.hidden, kinds.delays))
         neuron = ej.LIF(shape.outputs, **arrays(lif))
         layers.append(ej.Layer(dense(weight, delay), neuron, capacity=capacity))
         weight = array(rng.normal(size=(shape.outputs, 2)))
@@ -238,7 +242,7 @@ def reordered(network: ej.Network, order: np.ndarray) -> ej.Network:
     was."""
     first, *rest = network.layers
     per_neuron = lambda x: x[order] if eqx.is_array(x) else x
-    columns = lambda x: x[:, order] if eqx.is_array(x) else x
+    columns = lambda x: x[:, order] if eqx.is_array(x) and x.ndim == 2 else x
     connection = jax.tree.map(columns, first.connection)
     neuron, back = jax.tree.map(per_neuron, first.neuron), first.recurrent
     if back is not None:

@@ -260,9 +260,9 @@ def test_eventprop_against_differences(kind):
         sizes = np.array([norm(x) for x in jax.tree.leaves(slopes)])
         large, small = np.asarray(numeric).T
         # A step made or lost a spike, or took one past an arrival at its neuron, where
-        # the slope jumps.
+        # the slope jumps. What is not used has differences of rounding.
         smooth = np.all(np.asarray(counts) == np.asarray(counts)[0, 0])
-        smooth &= np.all(np.abs(large - small) <= 1e-6 * sizes)
+        smooth &= np.all(np.abs(large - small) <= 1e-6 * sizes + 1e-8)
         not_smooth += not smooth
         for k, name in enumerate(leaves.__dict__):
             if smooth and sizes[k] > 0:

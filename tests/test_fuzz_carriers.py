@@ -27,7 +27,7 @@ def few_and_many(few: int, many: int, **drawn):
             "examples", [few, pytest.param(many, marks=pytest.mark.slow)]
         )
         def test(examples):
-            fuzzed(examples)(given(**drawn)(check))()
+            fuzzed(examples, anew=examples == many)(given(**drawn)(check))()
 
         test.__name__, test.__doc__ = check.__name__, check.__doc__
         return test

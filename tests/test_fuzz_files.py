@@ -379,7 +379,7 @@ def test_damaged_files_are_right_or_named(readers, name):
 def test_many_damaged_files_are_right_or_named(readers, name):
     reader, path = readers[name]
 
-    @fuzzed(reader.many)
+    @fuzzed(reader.many, anew=True)
     @given(damages)
     def run(changes):
         check_reader(reader, path, changes)
@@ -469,7 +469,7 @@ def test_damaged_sets_are_right_or_named(prepared, name):
 @pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required")
 @pytest.mark.parametrize("name", STORED)
 def test_many_damaged_sets_are_right_or_named(prepared, name):
-    @fuzzed(1000)
+    @fuzzed(1000, anew=True)
     @given(damages, st.booleans())
     def run(changes, mmap):
         check_prepared(prepared, name, mmap or not name.startswith("events"), changes)
