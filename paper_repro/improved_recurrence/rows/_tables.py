@@ -82,12 +82,15 @@ def table(records: Mapping[str, Mapping[str, Record]]) -> list[str]:
         f"Set: {', '.join(sorted(sets))}. Test data, of the epoch that was best on "
         "validation data, mean and standard deviation over seeds. Always: accuracy of "
         "the most frequent answer. Active: share of values that are not zero, in the "
-        "encoder, if there is one, and in each layer. Multiplications of a frame, in "
-        "thousands, as the paper's code counts them and corrected.",
+        "encoder, if there is one, and in each layer. Parameters, in thousands: the "
+        "weight matrices of the recurrent layers, and all there are, with the readout. "
+        "Multiplications of a frame, in thousands, as the paper's code counts them and "
+        "corrected.",
         "",
         "| group | seeds | accuracy % | 39 classes % | phone error rate % | always % | "
-        "mean square error | active % | published | corrected |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "mean square error | active % | matrices | all parameters | published | "
+        "corrected |",
+        f"|{' --- |' * 12}",
     ]
     for group, runs in records.items():
         tests = [run["test"] for run in runs.values()]
@@ -96,6 +99,7 @@ def table(records: Mapping[str, Mapping[str, Record]]) -> list[str]:
             f"{np.mean([test['multiplications'][x] for test in tests]) / 1e3:.1f}"
             for x in ("published", "corrected")
         ]
+        parameters = next(iter(runs.values()))["parameters"]  # the same for all seeds
         cells = [
             _mean(tests, "accuracy", 100),
             _mean(tests, "folded_accuracy", 100),
@@ -103,6 +107,8 @@ def table(records: Mapping[str, Mapping[str, Record]]) -> list[str]:
             _mean(tests, "majority", 100),
             _mean(tests, "error", 1, digits=4),
             ", ".join(f"{100 * x:.0f}" for x in active),
+            f"{parameters['matrices'] / 1e3:.1f}",
+            f"{sum(parameters.values()) / 1e3:.1f}",
             *costs,
         ]
         out.append(f"| {group} | {len(tests)} | {' | '.join(cells)} |")
