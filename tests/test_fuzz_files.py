@@ -269,7 +269,7 @@ def _make_readers(folder: Path) -> list[Reader]:
         Reader("tar.xz", _tar("xz", folder), tar, exact=True),
         Reader("Train.zip", _zip(zipfile.ZIP_DEFLATED), _read_zip),
         Reader("shd.h5", h5, _read_shd, _right_shd, many=2000),  # a process each time
-        Reader("shd.h5.gz", gzip.compress(h5), _read_shd, exact=True),
+        Reader("shd.h5.gz", gzip.compress(h5), _read_shd, exact=True, many=1000),
     ]
 
 

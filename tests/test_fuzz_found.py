@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from networks import dense
+from networks import dense, reference_run
 
 import eventjax as ej
 
@@ -50,3 +50,20 @@ def test_spikes_that_are_taken_back_need_no_room():
     # V = 1000 t / 20 at first: the threshold is reached after about 0.02 ms.
     np.testing.assert_allclose(times, 1.02005018, rtol=1e-8)
     assert sorted(np.asarray(sol.spikes[0].sources[0])) == [0, 1, 2, 3]
+
+
+def test_spikes_while_inhibition_wears_off():
+    """A negative current rises between arrivals. Whether neurons may spike once more in
+    a window was screened by the currents at arrivals, and all spikes after the first of
+    a long silence were lost."""
+    neuron, t1 = ej.LIF(1, tau_mem=0.5, tau_syn=4.0, bias=1.8), 40.0
+    layer = ej.Layer(dense(np.full((1, 1), -5.0)), neuron, capacity=100)
+    # More arrivals than go into a window, so that one starts with a negative current.
+    times = np.repeat([0.0, t1], 100)
+    spikes = ej.Spikes(jnp.asarray(times[None]), jnp.zeros((1, 200), jnp.int32))
+    sol = ej.simulate(ej.Network([layer]), spikes, t1)
+    want = reference_run(layer, times, np.zeros(200, int), t1)
+    assert len(want.times) > 20
+    assert sol.num_spikes[0][0] == len(want.times)
+    got = np.asarray(sol.spikes[0].times[0])[: len(want.times)]
+    np.testing.assert_allclose(got, want.times, rtol=1e-9)

@@ -150,7 +150,8 @@ class Free(eqx.Module):
 
     @property
     def largest_current(self) -> Float[Array, " tile"]:
-        return jnp.max(self.states.i, axis=0)
+        """A bound: negative currents rise between arrivals, to 0 at most."""
+        return jnp.maximum(jnp.max(self.states.i, axis=0), 0.0)
 
     def first(
         self,
