@@ -72,7 +72,9 @@ def check_form(sol: ej.Solution, network: ej.Network, t0: float, t1: float) -> N
     # Only one more thing can go wrong here: too much in flight for the state.
     full = np.asarray(sol.result == ej.RESULTS.in_flight_exceeded)
     np.testing.assert_array_equal(good, left & ~full)
-    assert not full.any() or any(x.returning is not None for x in sol.final_state)
+    first, *rest = sol.final_state
+    late = [first.returning, *(x for y in rest for x in (y.arriving, y.returning))]
+    assert not full.any() or any(x is not None for x in late)
 
 
 def train(spikes: ej.Spikes, sample: int, order=None) -> tuple[np.ndarray, np.ndarray]:

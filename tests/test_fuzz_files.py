@@ -593,6 +593,19 @@ def test_picture_of_an_absurd_size(readers):
     named(readers, "x.jpg", broken, "not a complete JPEG file")
 
 
+def test_damaged_names_of_files_in_a_set(tmp_path):
+    """tensorflow-datasets raises an `IndexError` for a field of a name without a name."""
+    raw, made = tmp_path / "raw", tmp_path / "made"
+    data.write_example_shd(raw, examples_per_class=1, events=4)
+    data.load_events("shd", data_dir=raw, prepared_dir=made)
+    (path,) = made.rglob("dataset_info.json")
+    text = path.read_text()
+    assert "{SHARD_X_OF_Y}" in text
+    path.write_text(text.replace("{SHARD_X_OF_Y}", "{}"))
+    with pytest.raises(RuntimeError, match="is damaged: Replacement index 0"):
+        data.load_events("shd", prepared_dir=made)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -98,7 +98,7 @@ def test_table_of_stored_rows(tmp_path):
 
 @pytest.mark.slow
 def test_every_case_in_its_own_process():
-    small = dataclasses.replace(SMALL, events=100_000)
+    small = dataclasses.replace(SMALL, events=100_000, neurons=1000)
     for row in load.rows(small):
         assert row["spikes"] > 0 and 0 < row["peak_mb"] <= row["bound_mb"]
 

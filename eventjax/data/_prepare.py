@@ -71,7 +71,9 @@ def _check_counts(builder: Any) -> None:
         try:
             readers = [ArrayRecordReader(str(path)) for path in split.filepaths]
             found = sum(reader.num_records() for reader in readers)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # of many kinds: names of files are among the damage
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise damaged(builder, error) from error
         if found != split.num_examples:
             reason = (
