@@ -117,3 +117,29 @@ def joined(one: ej.Solution, two: ej.Solution) -> ej.Solution:
         for x, y in zip(one.spikes, two.spikes, strict=True)
     )
     return eqx.tree_at(lambda s: s.spikes, two, spikes, is_leaf=lambda x: x is None)
+
+
+@eqx.filter_jit
+def slopes(network, spikes, which, adjoint):
+    def loss(given):
+        network, times = given
+        given = ej.Spikes(times, spikes.sources)
+        sol = ej.simulate(network, given, T1, adjoint=adjoint, throw=False)
+        out, end = sol.spikes[0], sol.final_state[0]
+        there = jnp.isfinite(out.times) & which[:, None]
+        angle = jnp.where(there, out.times, 0.0) / 3
+        angle += out.sources.astype(angle.dtype)
+        voltages = jnp.where(which[:, None], jnp.tanh(end.v), 0.0)
+        return jnp.sum(jnp.where(there, jnp.sin(angle), 0.0)) + jnp.sum(voltages)
+
+    return eqx.filter_grad(loss)((network, spikes.times))
+
+
+def same_slopes(network: ej.Network, spikes: ej.Spikes, which) -> None:
+    """Eventprop and Direct agree, in some samples."""
+    one, two = (
+        slopes(network, spikes, which, x) for x in (ej.Eventprop(), ej.Direct())
+    )
+    for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        scale = float(jnp.max(jnp.abs(y))) + 1.0
+        np.testing.assert_allclose(x, y, rtol=1e-7, atol=1e-8 * scale)

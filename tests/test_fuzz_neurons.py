@@ -3,11 +3,18 @@ by event: each run is replayed by their own courses, however it was cut or order
 
 import equinox as eqx
 import hypothesis
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fuzz_checks import check_form, joined, okay, run, TALLY, ties_reordered
+from fuzz_checks import (
+    check_form,
+    joined,
+    okay,
+    run,
+    same_slopes,
+    TALLY,
+    ties_reordered,
+)
 from fuzz_networks import (
     BATCH,
     draw_delay,
@@ -134,22 +141,6 @@ def assert_all_hold(name: str, kinds: Kinds) -> None:
     np.testing.assert_array_equal(x.sources[good], y.sources[good, :LITTLE])
 
 
-@eqx.filter_jit
-def _slopes(network, spikes, which, adjoint):
-    def loss(given):
-        network, times = given
-        given = ej.Spikes(times, spikes.sources)
-        sol = ej.simulate(network, given, T1, adjoint=adjoint, throw=False)
-        out, end = sol.spikes[0], sol.final_state[0]
-        there = jnp.isfinite(out.times) & which[:, None]
-        angle = jnp.where(there, out.times, 0.0) / 3
-        angle += out.sources.astype(angle.dtype)
-        voltages = jnp.where(which[:, None], jnp.tanh(end.v), 0.0)
-        return jnp.sum(jnp.where(there, jnp.sin(angle), 0.0)) + jnp.sum(voltages)
-
-    return eqx.filter_grad(loss)((network, spikes.times))
-
-
 def assert_gradients_agree(name: str, kinds: Kinds) -> None:
     """Eventprop and Direct, in samples where no spike grazes."""
     network, spikes = draw(name, kinds, CAPACITY), draw_spikes(kinds, np.float64)
@@ -157,12 +148,7 @@ def assert_gradients_agree(name: str, kinds: Kinds) -> None:
     slopes = prove(network, spikes, sol)
     TALLY.add(sol, runs=3)
     which = jnp.asarray(okay(sol) & (slopes > 1e-2) & (kinds.weights != "huge"))
-    one, two = (
-        _slopes(network, spikes, which, x) for x in (ej.Eventprop(), ej.Direct())
-    )
-    for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        scale = float(jnp.max(jnp.abs(y))) + 1.0
-        np.testing.assert_allclose(x, y, rtol=1e-7, atol=1e-8 * scale)
+    same_slopes(network, spikes, which)
 
 
 def test_a_replay_sees_what_is_wrong():
