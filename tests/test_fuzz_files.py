@@ -529,7 +529,7 @@ def test_a_process_that_is_gone_says_so(readers):
         assert file.read("labels").tolist() == [1, 0, 1]
         file._process.kill()
         for _ in range(2):
-            with pytest.raises(RuntimeError, match=r"crashed on it \(SIGKILL\)"):
+            with pytest.raises(RuntimeError, match=r"went down \(SIGKILL\)"):
                 file.read("labels")
 
 

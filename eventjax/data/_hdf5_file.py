@@ -66,11 +66,9 @@ class Hdf5File:
 
     def _ask(self, *question: str | int | None) -> tuple[dict, list[np.ndarray]]:
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # then the missing answer says why
             self._process.stdin.write(json.dumps(question).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # there is no answer then, which says why
         return self._answer()
 
     def _answer(self) -> tuple[dict, list[np.ndarray]]:
@@ -92,7 +90,8 @@ class Hdf5File:
     def _why_gone(self) -> str:
         code = self._process.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return f"HDF5 {h5py.version.hdf5_version} crashed on it ({how})"
+        library = f"HDF5 {h5py.version.hdf5_version}"
+        return f"the process that reads it by {library} went down ({how})"
 
     def _end(self) -> None:
         self._process.kill()
